@@ -1,0 +1,67 @@
+"""Checks for the book's exercises: each calls the reader's own function and says in words what is wrong.
+
+In a notebook: `exercises.check("3.2", causal_mask)`.
+"""
+
+import importlib
+import pkgutil
+
+_checks = {}
+
+
+class Hint(Exception):
+    """What is wrong with an answer, in a sentence for the reader."""
+
+
+def exercise(number):
+    """Register the decorated function as the check of exercise `number`; it takes the answer and raises Hint."""
+
+    def register(check_answer):
+        _checks[number] = check_answer
+        return check_answer
+
+    return register
+
+
+def call(answer, *args, **kwargs):
+    """The reader's function called; None and exceptions become hints."""
+    shown = ", ".join([*(_short(a) for a in args), *(f"{k}={_short(v)}" for k, v in kwargs.items())])
+    name = getattr(answer, "__name__", "your answer")
+    try:
+        result = answer(*args, **kwargs)
+    except Hint:
+        raise
+    except Exception as error:
+        raise Hint(f"{name}({shown}) stopped with {type(error).__name__}: {error}") from error
+    if result is None:
+        raise Hint(f"{name}({shown}) returned None. Write the body, and return the result.")
+    return result
+
+
+def _short(value):
+    text = repr(value).replace("\n", " ")
+    shape = getattr(value, "shape", None)
+    if shape is not None and len(text) > 60:
+        return f"<tensor {tuple(shape)}>"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def verdict(number, answer):
+    """None where `answer` solves exercise `number`, else the hint (str)."""
+    if number not in _checks:
+        raise ValueError(f"number must be one of {sorted(_checks)}, got {number!r}")
+    try:
+        _checks[number](answer)
+    except Hint as hint:
+        return str(hint)
+    return None
+
+
+def check(number, answer):
+    """Print whether `answer`, a function or class of the reader's, solves exercise `number`, or a hint."""
+    hint = verdict(number, answer)
+    print(f"Exercise {number}: correct." if hint is None else f"Exercise {number}: not yet. {hint}")
+
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,96 @@
+"""Every exercise: the empty stub fails, the solution passes, and each wrong answer gets the hint meant for it."""
+
+import ast
+import contextlib
+import importlib.util
+import io
+import re
+
+import pytest
+from conftest import NOTEBOOKS, ROOT, cells, read, without_magics
+
+from gptbook import exercises
+
+START = "import math, numpy as np, torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F\n" \
+        "from gptbook import *\nfrom gptbook import exercises\n"
+
+
+def numbered(tag):
+    """{number: (path, cell)} of the cells with a tag, by the number that they hand to exercises.check."""
+    found = {}
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code", tag):
+            numbers = re.findall(r'exercises\.check\("(\d+\.\d+)"', cell.source)
+            assert len(numbers) == 1, f"{path.name}: this cell should check one exercise:\n{cell.source}"
+            assert numbers[0] not in found, f"{tag} {numbers[0]} exists twice"
+            found[numbers[0]] = path, cell
+    return found
+
+
+def wrong_answers():
+    """{number: [(answer, piece of its hint)]} from tests/answers/chNN.py."""
+    found = {}
+    for path in sorted((ROOT / "tests" / "answers").glob("ch[0-9][0-9].py")):
+        spec = importlib.util.spec_from_file_location(f"answers_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found.update(module.WRONG)
+    return found
+
+
+STUBS, SOLUTIONS, WRONG = numbered("exercise"), numbered("solution"), wrong_answers()
+NUMBERS = sorted(STUBS)
+
+
+def printed_by(path, cell):
+    """What a stub or solution prints, run after the definitions and imports (not the work) of the cells before it."""
+    space = {"__name__": "exercise"}
+    exec(START, space)
+    for earlier in read(path).cells:
+        if earlier is cell:
+            break
+        if earlier.cell_type == "code" and not {"exercise", "solution"} & set(earlier.metadata.get("tags", [])):
+            for node in ast.parse(without_magics(earlier.source)).body:
+                imports = isinstance(node, (ast.Import, ast.ImportFrom))
+                if imports or isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name not in space:
+                    exec(compile(ast.Module([node], []), path.name, "exec"), space)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(without_magics(cell.source), path.name, "exec"), space)
+    return out.getvalue().strip()
+
+
+def test_every_exercise_is_complete():
+    posed = set()
+    for path in NOTEBOOKS:
+        text = "\n".join(cell.source for cell in cells(path, "markdown"))
+        posed |= set(re.findall(r"^:::+\{exercise\} (\d+\.\d+)", text, flags=re.M))
+    checked = set(exercises._checks)
+    assert posed == set(STUBS) == set(SOLUTIONS) == checked == set(WRONG)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_stub_fails_with_a_hint(number):
+    path, cell = STUBS[number]
+    before, _, hint = printed_by(path, cell).partition(f"Exercise {number}: not yet. ")
+    assert not before and len(hint.split()) > 3, f"the empty stub printed {before + hint!r}"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_solution_passes(number):
+    path, cell = SOLUTIONS[number]
+    assert cell.source.startswith(f"# Solution {number}\n")
+    assert "hide-cell" in cell.metadata.tags and cell.metadata.jupyter.source_hidden, "the solution is not folded"
+    assert printed_by(path, cell) == f"Exercise {number}: correct."
+
+
+@pytest.mark.parametrize("number", sorted(WRONG))
+def test_wrong_answers_get_the_hint_meant_for_them(number):
+    assert len(WRONG[number]) >= 2, "two plausible wrong answers at least"
+    hints = []
+    for answer, piece in WRONG[number]:
+        hint = exercises.verdict(number, answer)
+        assert hint is not None, f"{answer.__name__} passed"
+        assert piece in hint, f"{answer.__name__} should be told {piece!r}, and was told {hint!r}"
+        hints.append(hint)
+    assert len(set(hints)) > 1, f"all wrong answers are told the same: {hints[0]!r}"

@@ -1,0 +1,84 @@
+"""Run, pair and export the chapters. The notebook is the source; its MyST twin and its module are made from it.
+
+    python tools/chapters.py run [NN ...]         execute in place, then pair and export
+    python tools/chapters.py from-text [NN ...]   first make the notebooks anew from their edited twins
+    python tools/chapters.py export               write gptbook/*.py from the notebooks
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbdev.export import nb_export
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = ROOT / "chapters"
+
+
+def notebooks(numbers=()):
+    """Paths of the chapters' notebooks, of those numbers ("07") or of all."""
+    paths = sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb"))
+    return [p for p in paths if not numbers or p.name[:2] in numbers]
+
+
+def twin_of(path):
+    """The path of a notebook's MyST twin."""
+    return CHAPTERS / "text" / f"{path.stem}.md"
+
+
+def twin_text(path):
+    """What the MyST twin of a notebook must hold."""
+    return jupytext.writes(jupytext.read(path), "md:myst")
+
+
+def read_twin(text_path):
+    """A notebook without outputs, made from its twin; its cells get short, stable ids."""
+    nb = jupytext.read(text_path)
+    nb.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nb.metadata.setdefault("jupytext", {})["formats"] = "chapters///ipynb,chapters/text///md:myst"
+    for i, cell in enumerate(nb.cells):
+        cell["id"] = f"cell-{i:03d}"
+    return nb
+
+
+def execute(path):
+    """Run every cell from a fresh kernel and keep the outputs; returns the seconds it took."""
+    nb = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    NotebookClient(nb, timeout=900, kernel_name="python3", record_timing=False, coalesce_streams=True,
+                   resources={"metadata": {"path": str(CHAPTERS)}}).execute()
+    nb.metadata["language_info"] = {"name": "python"}  # the version would differ between machines
+    nbformat.write(nb, path)
+    return time.perf_counter() - start
+
+
+def export(paths, folder):
+    """Write the modules of these notebooks into `folder`."""
+    for path in paths:
+        nb_export(str(path), lib_path=str(folder))
+
+
+def main(command, *numbers):
+    """Carry out one of the commands in this module's docstring."""
+    if command == "from-text":
+        for text_path in sorted((CHAPTERS / "text").glob("[0-9][0-9]_*.md")):
+            if not numbers or text_path.name[:2] in numbers:
+                nbformat.write(read_twin(text_path), CHAPTERS / f"{text_path.stem}.ipynb")
+    paths = notebooks(numbers)
+    for path in paths:
+        if command in ("run", "from-text"):
+            # The module first, so that later cells and chapters import what this notebook now says.
+            export([path], ROOT / "gptbook")
+            print(f"{path.name}: {execute(path):.0f} s", flush=True)
+            twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+    if command == "export":
+        export(paths, ROOT / "gptbook")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in ("run", "from-text", "export"):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
