@@ -330,6 +330,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, attention: Any = MultiHeadA
     program wrote, or whose tensors are not those of the model that its header describes.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path must be a file written by save_checkpoint, got the folder {path}")
     try:
         with safe_open(path, framework="pt") as file:
             about = _read_header(path, (file.metadata() or {}).get("gptbook"), sorted(file.keys()))

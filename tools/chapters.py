@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
 
 
-def notebooks(numbers=()):
+def notebooks(numbers=(), folder=CHAPTERS):
     """Paths of the chapters' notebooks, of those numbers ("07") or of all."""
-    paths = sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     return [p for p in paths if not numbers or p.name[:2] in numbers]
 
 

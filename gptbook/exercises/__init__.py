@@ -5,8 +5,10 @@ In a notebook: `exercises.check("3.2", causal_mask)`.
 
 import importlib
 import pkgutil
+from collections.abc import Callable
+from typing import Any
 
-_checks = {}
+_checks: dict[str, Callable[[Any], None]] = {}
 
 
 class Hint(Exception):
