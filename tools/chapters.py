@@ -37,7 +37,7 @@ def twin_text(path):
 def read_twin(text_path):
     """A notebook without outputs, made from its twin; its cells get short, stable ids."""
     nb = jupytext.read(text_path)
-    nb.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nb.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     nb.metadata.setdefault("jupytext", {})["formats"] = "chapters///ipynb,chapters/text///md:myst"
     for i, cell in enumerate(nb.cells):
         cell["id"] = f"cell-{i:03d}"

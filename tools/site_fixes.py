@@ -1,7 +1,8 @@
 """A Sphinx extension that mends what the theme and its helpers get wrong on the pages of the site.
 
 Bibliographies carry ARIA roles that were retired, folds have a label for screen readers that differs from the one
-they show, sphinx-exercise switches figure numbers on (they would count through the whole book, while JupyterLab
+they show, sphinx-thebe puts scripts on every page for a button that these pages don't have (and one of them twice,
+which is an error), sphinx-exercise switches figure numbers on (they would count through the whole book, while JupyterLab
 counts in each chapter), and the theme ships templates of its own build as if they were pages.
 """
 
@@ -32,6 +33,12 @@ def mend_body(app, pagename, templatename, context, doctree):
     context["body"] = re.sub(r'(<p class="admonition-title">Exercise) \((.*)\)</p>', r"\1 \2</p>", body)
 
 
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """The scripts of sphinx-thebe, which Jupyter Book always loads."""
+    context["script_files"] = [script for script in context["script_files"]
+                               if "thebe" not in str(script).lower() + script.attributes.get("body", "").lower()]
+
+
 def remove_stray_pages(app, error):
     """Templates of the theme's own build, which are copied with its static files."""
     for path in Path(app.outdir).glob("_static/**/*.html"):
@@ -43,5 +50,6 @@ def setup(app):
     app.connect("config-inited", no_figure_numbers, priority=900)
     app.connect("doctree-read", name_folds)
     app.connect("html-page-context", mend_body, priority=900)
+    app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", remove_stray_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
