@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 book: $(READY)  ## build the site from the stored outputs into _build/html
-	$(BIN)/jupyter-book build . -W -n --keep-going
+	$(BIN)/jupyter-book build . --all -W -n --keep-going
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 test: $(READY)  ## run every check: package, notebooks (strict nbval), site, JupyterLab

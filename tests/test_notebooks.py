@@ -180,6 +180,6 @@ def test_anatomy(path):
     assert not jumps, f"a level of heading is left out before {jumps}"
     for title in ("Summary", "Exercises", "References"):
         assert title in titles, f"no section {title!r}"
-    numbers = re.findall(r"^:::+\{exercise\} (\d+\.\d+)", text, flags=re.M)
+    numbers = re.findall(r"^:::+\{exercise\} (\d+\.\d+) .+ \([123] of 3\)$", text, flags=re.M)
     assert 3 <= len(numbers) <= 6 and numbers == [f"{int(path.name[:2])}.{i + 1}" for i in range(len(numbers))]
     assert "{figure}" in text, "a chapter has a drawing"
