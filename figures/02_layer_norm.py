@@ -4,9 +4,9 @@ from style import GREY, INK, LIGHT, SKY, VERMILION, Canvas
 
 canvas = Canvas(720, 310, "LayerNorm on a row of four numbers")
 ROWS = [
-    ("the row", [3, 9, 11, 17], "mean 10, deviation 5"),
-    ("minus its mean", [-7, -1, 1, 7], "mean 0, deviation 5"),
-    ("over its deviation", [-1.4, -0.2, 0.2, 1.4], "mean 0, deviation 1"),
+    ("the row", [3, 9, 11, 17], "mean 10,\nstandard deviation 5"),
+    ("minus its mean", [-7, -1, 1, 7], "mean 0,\nstandard deviation 5"),
+    ("divided by 5", [-1.4, -0.2, 0.2, 1.4], "mean 0,\nstandard deviation 1"),
 ]
 BASE, UNIT, BAR, WIDTH = 172, 5.6, 28, 226
 
@@ -30,7 +30,8 @@ for column, (title, row, below) in enumerate(ROWS):
         canvas.text(left + 22, BASE - 10 * unit - 8, "mean", 14, anchor="start")
     if column < 2:
         canvas.arrow(left + WIDTH - 4, 20 + 11, left + WIDTH + 14, 20 + 11)
-    canvas.rect(left + 22, 248, WIDTH - 44, 30, LIGHT, stroke="none", rx=6)
-    canvas.text(middle, 268, below, 15)
+    canvas.rect(left + 22, 246, WIDTH - 44, 48, LIGHT, stroke="none", rx=6)
+    for i, line in enumerate(below.split("\n")):
+        canvas.text(middle, 265 + 20 * i, line, 15)
 
 canvas.save("02_layer_norm")

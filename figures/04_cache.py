@@ -22,7 +22,7 @@ def panel(y, title, length, T):
     c.text(TOKENS, y + 42, f"x, T = {T} new", 15, GREY, "start")
     cells(TOKENS, y + 52, [str(i) for i in range(length, S)], NEW_TOKEN, 34, opacity=0.4)
     right = TOKENS + T * 34
-    for row, (name, ahead) in enumerate([("K", "k"), ("V", "v")]):
+    for row, (name, ahead) in enumerate([("keys", "k"), ("values", "v")]):
         top = y + 52 + row * 48
         c.text(BLOCK - 14, top + 23, name, 17, INK, "end", "bold")
         for i in range(ROOM):
@@ -32,8 +32,8 @@ def panel(y, title, length, T):
                 c.rect(x, top, CELL - 3, HIGH, CACHE if i < length else NEW_TOKEN, opacity=0.45 if i < length else 0.4)
                 c.text(x + (CELL - 3) / 2, top + 22, f"{ahead}{i}", 15)
     # The way of the new keys and values into their places.
-    c.arrow(right + 8, y + 69, BLOCK - 40, y + 69, GREY)
-    c.text((right + BLOCK - 34) / 2, y + 61, "project", 14, GREY)
+    c.arrow(right + 8, y + 69, BLOCK - 66, y + 69, GREY)
+    c.text((right + BLOCK - 60) / 2, y + 61, "project", 14, GREY)
     # The queries, and what they read.
     low = y + 52 + 48 + HIGH
     c.line(BLOCK, low + 12, BLOCK + S * CELL - 3, low + 12, QUERY, 2.5)

@@ -85,8 +85,7 @@ def filter_logits(logits: Tensor, temperature: float = 1.0, top_k: int | None = 
     V = logits.shape[1]
     _check_filter(temperature, top_k, top_p, V)
     if temperature == 0:
-        raise ValueError("temperature must be above 0 here: logits are divided by it; take the argmax instead"
-                         "")
+        raise ValueError("temperature must be above 0 here: logits are divided by it; take the argmax instead")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
     if top_p == 1:

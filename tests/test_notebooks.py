@@ -183,3 +183,32 @@ def test_anatomy(path):
     numbers = re.findall(r"^:::+\{exercise\} (\d+\.\d+) .+ \([123] of 3\)$", text, flags=re.M)
     assert 3 <= len(numbers) <= 6 and numbers == [f"{int(path.name[:2])}.{i + 1}" for i in range(len(numbers))]
     assert "{figure}" in text, "a chapter has a drawing"
+
+
+# What names a work: its arXiv number, its DOI, or its address.
+WORK = re.compile(r"arxiv\.org/abs/([\d.]+\d)|doi\.org/([^\s)]+)|\]\((https://(?!arxiv|doi)[^)]+)\)")
+
+
+def works_of(path):
+    """{name: year} of the works listed in a chapter's section References."""
+    listed = cells(path, "markdown")[-1].source.split("## References")[1]
+    items = re.findall(r"^- (.+)$", listed, flags=re.M)
+    assert items, f"{path.name} lists no work"
+    found = {}
+    for item in items:
+        names = [next(filter(None, groups)) for groups in WORK.findall(item)]
+        if names:
+            found[names[0]] = re.search(r"\b((?:19|20)\d\d)[a-z]?\b", item)[1]
+    return found
+
+
+def test_the_page_of_references_holds_what_the_chapters_cite():
+    bib = {}
+    for entry in (ROOT / "references.bib").read_text("utf-8").splitlines():
+        if entry.startswith("@"):
+            keys = re.findall(r"\b(?:eprint|doi|url)=\{([^}]+)\}", entry)
+            bib |= dict.fromkeys(keys, re.search(r"\byear=\{(\d+)\}", entry)[1])
+    cited = {name: (path.name, year) for path in NOTEBOOKS for name, year in works_of(path).items()}
+    missing = {name: where for name, where in cited.items() if name not in bib}
+    assert not missing, "add to references.bib"
+    assert not {name: where for name, where in cited.items() if bib[name] != where[1]}, "two years for one work"

@@ -71,6 +71,11 @@ def _(draw):
                        "the sum of the probabilities before it, inclusive, to that sum plus its own.")
     if got.dtype != torch.int64:
         raise Hint(f"Token ids are int64; yours are {got.dtype}.")
+    short = torch.tensor([[0.5, 0.4999, 0.0]])
+    got = call(draw, short, torch.tensor([0.99995]))
+    if got.tolist() != [1]:
+        raise Hint(f"A row such as {_row(short[0])} may add up to a little less than 1 by rounding, and u = 0.99995 "
+                   f"lies beyond its end. You return token {got.tolist()[0]:g}; the last token that has a piece is 1.")
 
 
 @exercise("6.3")

@@ -21,6 +21,10 @@ def _sharpen_by_division(probs, temperature):
     return scaled / scaled.sum(-1, keepdim=True)
 
 
+def _draw_beyond_the_end(probs, u):
+    return (probs.cumsum(-1) <= u[:, None]).sum(-1)
+
+
 def _draw_at_the_edge(probs, u):
     return (probs.cumsum(-1) < u[:, None]).sum(-1)
 
@@ -124,7 +128,7 @@ WRONG = {
     "6.1": [(_sharpen_not_normalised, "adds up to"),
             (_sharpen_upside_down, "sharpened where you should flatten"),
             (_sharpen_as_logits, "as if they were logits"), (_sharpen_by_division, "changes nothing")],
-    "6.2": [(_draw_at_the_edge, "whose probability is zero"), (_draw_one_too_far, "it falls on token 0"),
+    "6.2": [(_draw_beyond_the_end, "by rounding"), (_draw_at_the_edge, "whose probability is zero"), (_draw_one_too_far, "it falls on token 0"),
             (_draw_from_row_0, "Each row has its own"), (_draw_the_likeliest, "it falls on token")],
     "6.3": [(_min_p_absolute, "compare the probabilities with min_p itself"),
             (_min_p_to_zero, "no small logit"),
