@@ -225,6 +225,8 @@ def text_pieces(steps: Iterable[Tensor], tokenizer: tiktoken.Encoding) -> Iterat
 
     def token_bytes() -> Iterator[bytes]:
         for ids in steps:
+            if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
+                raise TypeError(f"a stream yields tensors of int64, got {getattr(ids, 'dtype', type(ids).__name__)}")
             if ids.shape != (1,):
                 raise ValueError("text_pieces reads a stream of one row, ids of shape (1,), got "
                                  f"{tuple(ids.shape)}")

@@ -41,19 +41,30 @@ def calc_loss_batch(input_batch: Tensor, target_batch: Tensor, model: nn.Module,
     Raises TypeError for what is no tensor of int64, ValueError where the two shapes differ or a target is outside
     the vocabulary.
     """
+    _check_batch(input_batch, target_batch)
+    logits = model(input_batch.to(device))  # (B, T, V)
+    target_batch = target_batch.to(logits.device)
+    _check_ids("target_batch", target_batch[target_batch != -100], logits.shape[-1])
+    return F.cross_entropy(logits.flatten(0, 1), target_batch.flatten())
+
+
+def _check_batch(input_batch: Tensor, target_batch: Tensor) -> None:
+    """Raise unless both are int64 of one shape, with a target to learn from."""
     for name, batch in (("input_batch", input_batch), ("target_batch", target_batch)):
         if not isinstance(batch, Tensor) or batch.dtype != torch.int64:
             raise TypeError(f"{name} must be a tensor of int64, got {getattr(batch, 'dtype', type(batch).__name__)}")
     if input_batch.shape != target_batch.shape:
         raise ValueError(f"input_batch and target_batch must have one shape, got {tuple(input_batch.shape)} and "
                          f"{tuple(target_batch.shape)}")
-    logits = model(input_batch.to(device))  # (B, T, V)
-    target_batch = target_batch.to(logits.device)
-    V = logits.shape[-1]
-    outside = (target_batch >= V) | (target_batch < 0) & (target_batch != -100)
+    if (target_batch == -100).all():
+        raise ValueError("target_batch must hold at least one target, got none or only -100")
+
+
+def _check_ids(name: str, ids: Tensor, V: int) -> None:
+    """Raise unless all ids are in [0, V)."""
+    outside = (ids < 0) | (ids >= V)
     if outside.any():
-        raise ValueError(f"target_batch must hold token ids in [0, {V}) or -100, got {int(target_batch[outside][0])}")
-    return F.cross_entropy(logits.flatten(0, 1), target_batch.flatten())
+        raise ValueError(f"{name} must hold token ids in [0, {V}), and as targets also -100; got {int(ids[outside][0])}")
 
 # %% ../chapters/07_training.ipynb #cell-017
 def bits_per_byte(model: GPTModel, text: str, tokenizer: tiktoken.Encoding, *, stride: int | None = None,
@@ -111,7 +122,7 @@ class TrainConfig:
     """How to train, checked when it is made. A step is one step of the optimiser.
 
     max_steps; batch_size B: windows in a micro-batch; accumulation_steps A: micro-batches in a step;
-    max_lr, min_lr: the learning rate's highest value, and its last; warmup_steps: steps on the way up;
+    max_lr, min_lr: the learning rate's highest value, and the one that it falls towards; warmup_steps: steps on the way up;
     weight_decay, betas: AdamW's; grad_clip: longest gradient (norm over all parameters);
     eval_every: steps between evaluations, and between checkpoints; seed: of data order and dropout;
     bf16: forward pass in bfloat16 where that is safe (torch.autocast).
@@ -168,6 +179,7 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.AdamW:
     The learning rate is max_lr; `train_step` sets the schedule's before each step.
     Source: Loshchilov and Hutter 2017, arXiv:1711.05101.
     """
+    _check_type("model", model, nn.Module)
     _check_type("cfg", cfg, TrainConfig)
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in parameters if p.dim() >= 2], "weight_decay": cfg.weight_decay},
@@ -198,6 +210,7 @@ def batch_windows(step: int, n_windows: int, cfg: TrainConfig) -> np.ndarray:
     """
     check_int("step", step, 0)
     check_int("n_windows", n_windows, 1)
+    _check_type("cfg", cfg, TrainConfig)
     A, B = cfg.accumulation_steps, cfg.batch_size
     places = [divmod(sample, n_windows) for sample in range(step * A * B, (step + 1) * A * B)]
     return np.array([_epoch_order(cfg.seed, epoch, n_windows)[i] for epoch, i in places]).reshape(A, B)
@@ -208,19 +221,28 @@ def _epoch_order(seed: int, epoch: int, n_windows: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(n_windows)
 
 # %% ../chapters/07_training.ipynb #cell-053
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, micro_batches: Sequence[tuple[Tensor, Tensor]],
+def train_step(model: GPTModel, optimizer: torch.optim.Optimizer, micro_batches: Sequence[tuple[Tensor, Tensor]],
                cfg: TrainConfig, step: int) -> tuple[float, float]:
     """One step of the optimiser: forward, loss, backward, for each micro-batch; then clip and step.
 
     micro_batches: pairs of inputs and targets, (B, T) int64 each, all of one size. step: 0 is the first; it sets
     the learning rate and seeds dropout. Returns the mean loss (nats a token) and the gradient's norm before
-    clipping. Raises FloatingPointError, before the weights change, where one of them is not finite, and ValueError
-    for no micro-batch or unequal ones, whose mean would not be that of the whole.
+    clipping. Raises FloatingPointError, before the weights change, where one of them is not finite. Raises TypeError or
+    ValueError, before anything changes, for bad micro-batches: none, unequal ones (whose mean would not be that of
+    the whole), ids outside the vocabulary, windows longer than the context.
     """
     check_int("step", step, 0)
-    if len({inputs.shape for inputs, _ in micro_batches}) != 1:
-        raise ValueError("micro_batches must be one or more, all of one shape, got "
-                         f"{[tuple(inputs.shape) for inputs, _ in micro_batches]}")
+    for name, value, kind in (("model", model, GPTModel), ("optimizer", optimizer, torch.optim.Optimizer),
+                              ("cfg", cfg, TrainConfig)):
+        _check_type(name, value, kind)
+    for inputs, targets in micro_batches:
+        _check_batch(inputs, targets)
+        _check_ids("input_batch", inputs, model.cfg.vocab_size)
+        _check_ids("target_batch", targets[targets != -100], model.cfg.vocab_size)
+    shapes = [tuple(inputs.shape) for inputs, _ in micro_batches]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 2 or shapes[0][1] > model.cfg.context_length:
+        raise ValueError("micro_batches must be one or more, all of one shape (B, T), T at most context_length "
+                         f"{model.cfg.context_length}, got {shapes}")
     model.train()
     device = next(model.parameters()).device
     # One 32-bit seed from two numbers: PyTorch's CPU generator would look at no more than 32 bits.
@@ -257,6 +279,7 @@ def save_checkpoint(path: str | os.PathLike[str], model: GPTModel,
     check_int("step", step, 0)
     _check_type("model", model, GPTModel)
     if optimizer is not None:
+        _check_type("optimizer", optimizer, torch.optim.Optimizer)
         own = {id(p) for p in model.parameters()}
         if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
             raise ValueError("optimizer holds parameters that are not the model's: make it from this model")
@@ -279,6 +302,10 @@ def save_checkpoint(path: str | os.PathLike[str], model: GPTModel,
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, f"{error.strerror}; no checkpoint was written, a former one is as it was",
+                      str(path)) from error
     except BaseException:  # Ctrl-C included
         temporary.unlink(missing_ok=True)
         raise
@@ -308,13 +335,20 @@ class Checkpoint:
     def restore(self, model: GPTModel, optimizer: torch.optim.Optimizer) -> None:
         """Copy weights and optimiser state into `model` and an `optimizer` over its parameters.
 
-        Raises ValueError, and changes nothing, where the model has another config or there is no such state.
+        Raises ValueError, and changes nothing, where the model has another config, the optimizer other parameters, or
+        a parameter has no state.
         """
+        if {id(p) for group in optimizer.param_groups for p in group["params"]} != {
+                id(p) for p in model.parameters() if p.requires_grad}:
+            raise ValueError("optimizer holds parameters that are not the model's: make it from this model")
         if model.cfg != self.model.cfg:
             raise ValueError(f"the checkpoint's model has {self.model.cfg}, this one {model.cfg}")
         if self.step and not self.optimizer_state:
             raise ValueError("the checkpoint holds weights and no optimiser state: a run cannot go on from it, but a "
                              "new one may start from its model")
+        missing = [name for name, p in model.named_parameters() if p.requires_grad and name not in self.optimizer_state]
+        if self.step and missing:
+            raise ValueError(f"the checkpoint holds no optimiser state for {missing[:3]}")
         model.load_state_dict(self.model.state_dict())
         for name, p in model.named_parameters():
             optimizer.state[p] = {key: value.to(p.device, copy=True)
@@ -332,6 +366,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, attention: Any = MultiHeadA
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path must be a file written by save_checkpoint, got the folder {path}")
+    _check_type("attention", attention, type)
     try:
         with safe_open(path, framework="pt") as file:
             about = _read_header(path, (file.metadata() or {}).get("gptbook"), sorted(file.keys()))
@@ -342,13 +377,12 @@ def load_checkpoint(path: str | os.PathLike[str], *, attention: Any = MultiHeadA
         raise ValueError(f"{path} was trained with attention={about['attention']}, got {attention.__name__}")
     try:
         train_config = TrainConfig(**about["train_config"]) if about.get("train_config") else None
-        with torch.random.fork_rng(devices=[]):  # the first, random weights must not move the caller's generator
-            model = GPTModel(about["model_config"], attention=attention)
+        with torch.device("meta"):  # only the shapes: a wrong header must not ask for more memory than there is
+            own = GPTModel(about["model_config"], attention=attention).state_dict()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} has a header that this version cannot read: {error}") from error
 
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in own]
     problems += [f"{name} has shape {tuple(t.shape)}, not {tuple(own[name].shape)}"
@@ -360,15 +394,23 @@ def load_checkpoint(path: str | os.PathLike[str], *, attention: Any = MultiHeadA
         if not name.startswith("model."):
             kind, _, rest = name.partition(".")
             parameter, _, key = rest.rpartition(".")
-            if kind != "optimizer" or parameter not in own or t.shape not in ((), own[parameter].shape):
+            if kind != "optimizer" or parameter not in own or key not in ("exp_avg", "exp_avg_sq", "step"):
                 problems.append(f"{name} {tuple(t.shape)} belongs to no parameter")
+            elif t.shape != (() if key == "step" else own[parameter].shape):
+                problems.append(f"{name} has shape {tuple(t.shape)}, which is not its parameter's")
+            elif not (t.is_floating_point() and t.isfinite().all()):
+                problems.append(f"{name} is not all finite floats")
             optimizer_state.setdefault(parameter, {})[key] = t
+    problems += [f"the optimiser's state of {name} lacks a part: {sorted(state)}"
+                 for name, state in optimizer_state.items() if len(state) < 3]
     if problems:
         raise ValueError(f"{path} does not fit its header's model, in {len(problems)} points: "
                          + "; ".join(problems[:3]))
+    with torch.random.fork_rng(devices=[]):  # the first, random weights must not move the caller's generator
+        model = GPTModel(about["model_config"], attention=attention)
     wide = any(t.dtype == torch.float64 for t in weights.values())
     model.to(device=device, dtype=torch.float64 if wide else torch.float32).load_state_dict(weights)
-    return Checkpoint(model.eval(), about["step"], train_config, about.get("history") or [], optimizer_state)
+    return Checkpoint(model.eval(), about["step"], train_config, about["history"], optimizer_state)
 
 
 def _read_header(path: Path, text: str | None, names: list[str]) -> dict[str, Any]:
@@ -378,6 +420,9 @@ def _read_header(path: Path, text: str | None, names: list[str]) -> dict[str, An
         check_int("step", about["step"], 0)
         if not (isinstance(about["model_config"], dict) and isinstance(about["attention"], str)):
             raise TypeError("model_config must be a dict and attention a str")
+        history = about.setdefault("history", [])
+        if not (isinstance(history, list) and all(isinstance(record, dict) for record in history)):
+            raise TypeError("history must be a list of records")
         return about
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was not written by save_checkpoint: its header has no valid 'gptbook' entry "
@@ -440,10 +485,11 @@ def train(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, *, val_text:
 def _held_interrupts() -> Iterator[list[int]]:
     """A list that is empty until Ctrl-C has been pressed; pressed again, Ctrl-C does what it did before."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # signals go to the main thread only
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    in_main_thread = threading.current_thread() is threading.main_thread()  # signals go there only
+    if not in_main_thread or before == signal.SIG_IGN:  # a process that ignores Ctrl-C goes on doing so
         yield pressed
         return
-    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
 
     def hold(number: int, frame: Any) -> None:
         pressed.append(number)

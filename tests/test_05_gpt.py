@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -52,6 +53,8 @@ def same_state(a, b):
 @pytest.mark.parametrize("size", SIZES)
 def test_parameter_counts_of_the_four_sizes(size):
     config = getattr(gpt, f"GPT_CONFIG_{size}")
+    # Radford et al. 2019: heads of 64 numbers in all four sizes, which parameters cannot tell.
+    assert config["n_heads"] == config["emb_dim"] // 64 and config["drop_rate"] == 0.1
     assert config["vocab_size"] == 50257 and config["context_length"] == 1024 and config["qkv_bias"] is False
     with torch.device("meta"):
         model = GPTModel({**config, "qkv_bias": True})
@@ -314,6 +317,16 @@ def test_reset_forgets_and_a_plain_reset_forgets_the_sizes_too():
     model.reset_kv_cache()
     assert model.kv_cache is None and model.kv_cache_nbytes == 0
     check_cached(model, [16], 3, 1e-12)
+
+
+def test_last_only_computes_the_logits_of_one_position():
+    model = make().eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as every:
+        model(draw(2, 7))
+    with torch.inference_mode(), FlopCounterMode(display=False) as last:
+        model(draw(2, 7), last_only=True)
+    head = 2 * 2 * model.cfg.emb_dim * model.cfg.vocab_size  # FLOPs of one position, in a batch of 2
+    assert every.get_total_flops() - last.get_total_flops() == 6 * head
 
 
 def test_last_only_works_on_the_cache_as_well():

@@ -70,7 +70,8 @@ def test_loss_is_the_mean_surprise(B, T, seed, dropped):
 
 
 @settings(max_examples=25, deadline=None)
-@given(text=st.text(min_size=1, max_size=40).filter(lambda s: s.encode("utf-8", "ignore").decode() == s),
+@given(text=st.text(min_size=1, max_size=40).filter(
+    lambda s: s.encode("utf-8", "ignore").decode() == s and END_OF_TEXT not in s),
        stride=st.none() | st.integers(1, 8), batch_size=st.integers(1, 3), mark=st.booleans())
 def test_bits_per_byte_token_by_token(text, stride, batch_size, mark):
     model = new_model(1).double()
@@ -113,6 +114,8 @@ def test_schedule(max_steps, share, min_share):
     assert min(rates[:max_steps]) > 0 and max(rates) == pytest.approx(cfg.max_lr, rel=1e-12)
     assert rates[:warmup] == sorted(rates[:warmup]) and rates[warmup:] == sorted(rates[warmup:], reverse=True)
     assert rates[max_steps:] == pytest.approx([cfg.min_lr] * 3, abs=1e-15)
+    for step in range(warmup):
+        assert rates[step] == pytest.approx(cfg.max_lr * (step + 1) / warmup, rel=1e-12)
     if warmup < max_steps:  # PyTorch's own cosine
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=cfg.max_lr)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max_steps - warmup, cfg.min_lr)
@@ -139,7 +142,8 @@ def test_optimizer_groups_hold_every_parameter_once():
 def test_train_step_is_clipped_adamw(dataset):
     """Three steps against AdamW written out, in float64."""
     model, twin = (new_model(drop_rate=0.0).double() for _ in range(2))
-    cfg = TrainConfig(max_steps=5, batch_size=2, warmup_steps=2, max_lr=0.01, grad_clip=0.5, weight_decay=0.3)
+    cfg = TrainConfig(max_steps=5, batch_size=2, warmup_steps=2, max_lr=0.01, grad_clip=0.5, weight_decay=0.3,
+                      betas=(0.8, 0.97))
     optimizer = make_optimizer(model, cfg)
     m, v = [torch.zeros_like(p) for p in twin.parameters()], [torch.zeros_like(p) for p in twin.parameters()]
     for step in range(3):
@@ -154,10 +158,10 @@ def test_train_step_is_clipped_adamw(dataset):
         rate = learning_rate(step, cfg)
         for i, p in enumerate(twin.parameters()):
             g = p.grad * cfg.grad_clip / (length + 1e-6)  # PyTorch's guard against a norm of 0
-            m[i] = 0.9 * m[i] + 0.1 * g
-            v[i] = 0.99 * v[i] + 0.01 * g * g
+            m[i] = 0.8 * m[i] + 0.2 * g
+            v[i] = 0.97 * v[i] + 0.03 * g * g
             p.data -= rate * (0.3 if p.dim() > 1 else 0) * p.data
-            p.data -= rate * (m[i] / (1 - 0.9**(step + 1))) / ((v[i] / (1 - 0.99**(step + 1))).sqrt() + 1e-8)
+            p.data -= rate * (m[i] / (1 - 0.8**(step + 1))) / ((v[i] / (1 - 0.97**(step + 1))).sqrt() + 1e-8)
     assert (flat(model) - flat(twin)).abs().max() < 1e-10
 
 
@@ -396,7 +400,23 @@ def interrupt_at(model, step, times):
     model.final_norm.register_forward_hook(hook)
 
 
-def test_ctrl_c_waits_for_the_step_and_saves(dataset, unbroken, tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of Ctrl-C, which a process started in the background may lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it(dataset, unbroken, ctrl_c):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    model = new_model()
+    interrupt_at(model, 4, times=2)
+    train(model, dataset, RUN, progress=False)
+    assert same(model, unbroken[0]) and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_ctrl_c_waits_for_the_step_and_saves(ctrl_c, dataset, unbroken, tmp_path):
     cfg, path, model = replace(RUN, eval_every=100), tmp_path / "x", new_model()
     interrupt_at(model, 4, times=1)
     handler = signal.getsignal(signal.SIGINT)
@@ -409,7 +429,7 @@ def test_ctrl_c_waits_for_the_step_and_saves(dataset, unbroken, tmp_path):
     assert same(resumed, unbroken[0])
 
 
-def test_ctrl_c_twice_stops_at_once(dataset, tmp_path):
+def test_ctrl_c_twice_stops_at_once(ctrl_c, dataset, tmp_path):
     model = new_model()
     interrupt_at(model, 4, times=2)
     handler = signal.getsignal(signal.SIGINT)

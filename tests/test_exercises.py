@@ -7,6 +7,7 @@ import io
 import re
 
 import pytest
+import torch
 from conftest import NOTEBOOKS, ROOT, cells, read, without_magics
 
 from gptbook import exercises
@@ -94,3 +95,27 @@ def test_wrong_answers_get_the_hint_meant_for_them(number):
         assert piece in hint, f"{answer.__name__} should be told {piece!r}, and was told {hint!r}"
         hints.append(hint)
     assert len(set(hints)) > 1, f"all wrong answers are told the same: {hints[0]!r}"
+
+
+@pytest.mark.parametrize("result", [[], [1, 2], "text", 1, (1, 2, 3), torch.zeros(()),
+                                    torch.zeros(1, 1, dtype=torch.int64)], ids=repr)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_results_of_the_wrong_type_get_a_hint(number, result):
+    def answer(*args, **kwargs):
+        return result
+
+    hint = exercises.verdict(number, answer)
+    assert isinstance(hint, str) and hint.strip()
+
+
+def test_a_check_that_stumbles_says_what_was_returned(monkeypatch):
+    def stumbles(answer):
+        exercises.call(answer, 3).shape
+
+    def answer(n):
+        return [n]
+
+    monkeypatch.setitem(exercises._checks, "0.0", stumbles)
+    hint = exercises.verdict("0.0", answer)
+    assert hint.startswith("answer(3) returned a list of length 1, which does not fit (AttributeError: ")
+    assert "docstring" in hint

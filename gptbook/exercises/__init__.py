@@ -8,7 +8,10 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 _checks: dict[str, Callable[[Any], None]] = {}
+_returned = ""  # what the reader's function returned last, in words, for a hint where a check stumbles over it
 
 
 class Hint(Exception):
@@ -37,7 +40,18 @@ def call(answer, *args, **kwargs):
         raise Hint(f"{name}({shown}) stopped with {type(error).__name__}: {error}") from error
     if result is None:
         raise Hint(f"{name}({shown}) returned None. Write the body, and return the result.")
+    global _returned
+    _returned = f"{name}({shown}) returned {_kind(result)}"
     return result
+
+
+def _kind(value):
+    """The type of a value in words, of a tensor also its shape and dtype."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    kind = type(value).__name__
+    size = f" of length {len(value)}" if isinstance(value, (tuple, list, str, bytes)) else ""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}{size}"
 
 
 def _short(value):
@@ -52,10 +66,15 @@ def verdict(number, answer):
     """None where `answer` solves exercise `number`, else the hint (str)."""
     if number not in _checks:
         raise ValueError(f"number must be one of {sorted(_checks)}, got {number!r}")
+    global _returned
+    _returned = "Your answer could not be called"
     try:
         _checks[number](answer)
     except Hint as hint:
         return str(hint)
+    except Exception as error:  # a result of another type or shape than the check works with
+        return (f"{_returned}, which does not fit ({type(error).__name__}: {error}). "
+                "Look at the docstring for what to return.")
     return None
 
 

@@ -86,6 +86,66 @@ def resume(cfg=TrainConfig(max_steps=2), attention=MultiHeadAttention, **changed
     return run(model=GPTModel({**CFG, **changed}, attention=attention), cfg=cfg, checkpoint_path=path, resume=True)
 
 
+def resume_from_changed(change_tensors=lambda tensors: None, change_about=lambda about: None):
+    """Resume from a checkpoint of a run whose tensors or header were changed after it was saved."""
+    path, cfg = FOLDER / "spoilt.safetensors", TrainConfig(max_steps=2)
+    first = GPTModel(CFG)
+    optimizer = make_optimizer(first, cfg)
+    train_step(first, optimizer, [(ids(1, 8), ids(1, 8))], cfg, 0)
+    save_checkpoint(path, first, optimizer, step=1, train_config=cfg)
+    data = path.read_bytes()
+    tensors, length = load(data), int.from_bytes(data[:8], "little")
+    about = json.loads(json.loads(data[8:8 + length])["__metadata__"]["gptbook"])
+    change_tensors(tensors), change_about(about)
+    path.write_bytes(save(tensors, {"gptbook": json.dumps(about)}))
+    victim = GPTModel(CFG)
+    before = [p.clone() for p in victim.parameters()]
+    try:
+        return run(model=victim, cfg=cfg, checkpoint_path=path, resume=True)
+    finally:
+        assert all(torch.equal(a, b) for a, b in zip(before, victim.parameters())), "the model was changed"
+
+
+def put(name, change):
+    """A change of one tensor of a checkpoint: its new value from its old, or None to leave it out."""
+    def change_tensors(tensors):
+        changed = change(tensors.pop(name, None))
+        if changed is not None:
+            tensors[name] = changed
+    return change_tensors
+
+
+def without_state_of(parameter):
+    def change_tensors(tensors):
+        for key in ("exp_avg", "exp_avg_sq", "step"):
+            del tensors[f"optimizer.{parameter}.{key}"]
+    return change_tensors
+
+
+def restore_into_another():
+    path, cfg = FOLDER / "other.safetensors", TrainConfig(max_steps=1)
+    save_checkpoint(path, model())
+    return load_checkpoint(path).restore(model(), make_optimizer(model(), cfg))
+
+
+def step_untouched(micro_batches, **changed):
+    """A step that is refused must leave mode, gradients, learning rate and random generator as they were."""
+    one, cfg = model(), TrainConfig(max_steps=10, warmup_steps=10)
+    optimizer = make_optimizer(one, cfg)
+    for p in one.parameters():
+        p.grad = torch.ones_like(p)
+    state = torch.get_rng_state()
+    try:
+        return train_step(**{"model": one, "optimizer": optimizer, "micro_batches": micro_batches, "cfg": cfg, "step": 0,
+                             **changed})
+    finally:
+        assert not one.training and all((p.grad == 1).all() for p in one.parameters())
+        assert optimizer.param_groups[0]["lr"] == cfg.max_lr and torch.equal(state, torch.get_rng_state())
+
+
+GOOD = (ids(1, 4), ids(1, 4))
+
+
 def weights_only():
     save_checkpoint(FOLDER / "weights.safetensors", model(), step=1, train_config=TrainConfig(max_steps=2))
     return run(cfg=TrainConfig(max_steps=2), checkpoint_path=FOLDER / "weights.safetensors", resume=True)
@@ -227,4 +287,36 @@ CASES = [
     ("train: resume another attention", lambda: resume(attention=OtherAttention), ValueError,
      ["MultiHeadAttention", "OtherAttention"]),
     ("train: resume weights", weights_only, ValueError, ["no optimiser state"]),
+    ("calc_loss_batch: nothing to learn", lambda: calc_loss_batch(ids(1, 4), ids(1, 4, value=-100), MODEL), ValueError,
+     ["target_batch", "at least one"]),
+    ("train_step: second batch has an unknown id", lambda: step_untouched([GOOD, (ids(1, 4, value=4096), ids(1, 4))]),
+     ValueError, ["input_batch", "4096"]),
+    ("train_step: unknown target", lambda: step_untouched([(ids(1, 4), ids(1, 4, value=-3))]), ValueError, ["-3"]),
+    ("train_step: window too long", lambda: step_untouched([(ids(1, 9), ids(1, 9))]), ValueError, ["(1, 9)", "8"]),
+    ("train_step: rank 1", lambda: step_untouched([(ids(4), ids(4))]), ValueError, ["(B, T)", "(4,)"]),
+    ("train_step: float", lambda: step_untouched([(torch.zeros(1, 4), ids(1, 4))]), TypeError, ["int64", "float32"]),
+    ("train_step: cfg a dict", lambda: step_untouched([GOOD], cfg={}), TypeError, ["cfg", "TrainConfig", "dict"]),
+    ("train_step: optimizer a name", lambda: step_untouched([GOOD], optimizer="adam"), TypeError, ["optimizer", "str"]),
+    ("make_optimizer: a name", lambda: make_optimizer("x", TrainConfig(max_steps=1)), TypeError, ["model", "str"]),
+    ("batch_windows: cfg a dict", lambda: batch_windows(0, 5, {}), TypeError, ["cfg", "dict"]),
+    ("save_checkpoint: optimizer a name", lambda: save_checkpoint(FOLDER / "x", MODEL, "adam"), TypeError,
+     ["optimizer", "str"]),
+    ("load_checkpoint: attention a name", lambda: load_checkpoint(FOLDER / "x", attention="mha"), TypeError,
+     ["attention", "str"]),
+    ("load_checkpoint: more than any memory", lambda: checkpoint(None, lambda a: a["model_config"].update(
+        vocab_size=10**13)), ValueError, ["tok_emb.weight", "10000000000000"]),
+    ("load_checkpoint: history a str", lambda: checkpoint(None, lambda a: a.update(history="x")), ValueError, ["history"]),
+    ("Checkpoint.restore: another model's optimizer", restore_into_another, ValueError, ["optimizer", "not the model's"]),
+    ("resume: a moment is a scalar", lambda: resume_from_changed(
+        put("optimizer.pos_emb.weight.exp_avg", lambda t: torch.tensor(0.0))), ValueError, ["pos_emb.weight.exp_avg", "()"]),
+    ("resume: a moment is missing", lambda: resume_from_changed(
+        put("optimizer.pos_emb.weight.exp_avg", lambda t: None)), ValueError, ["pos_emb.weight", "lacks"]),
+    ("resume: a parameter's state is missing", lambda: resume_from_changed(without_state_of("pos_emb.weight")), ValueError,
+     ["no optimiser state", "pos_emb.weight"]),
+    ("resume: a moment of integers", lambda: resume_from_changed(
+        put("optimizer.pos_emb.weight.exp_avg", lambda t: t.long())), ValueError, ["exp_avg", "finite floats"]),
+    ("resume: a moment is NaN", lambda: resume_from_changed(
+        put("optimizer.pos_emb.weight.exp_avg_sq", lambda t: t * torch.nan)), ValueError, ["exp_avg_sq", "finite floats"]),
+    ("resume: an unknown part of the state", lambda: resume_from_changed(
+        put("optimizer.pos_emb.weight.foo", lambda t: torch.tensor(0.0))), ValueError, ["foo", "no parameter"]),
 ]
