@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import GPTConfig
+from .layers import GPTConfig, _check_input
 
 # %% ../chapters/03_attention.ipynb #cell-071
 def _check_heads(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> None:
@@ -77,7 +77,12 @@ class CausalSelfAttention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of each head, joined and projected: q (B, H, T, D), k and v (B, H, S, D) -> (B, T, E)."""
         heads = causal_attention(q, k, v, self.cfg.drop_rate if self.training else 0.0)
-        return self.out_proj(heads.transpose(1, 2).flatten(2))
+        if heads.shape[1::2] != (self.n_heads, self.head_dim):
+            raise ValueError(f"q, k and v must have {self.n_heads} heads of size {self.head_dim}, got "
+                             f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}")
+        joined = heads.transpose(1, 2).flatten(2)
+        _check_input(joined, self.out_proj.weight, "q")
+        return self.out_proj(joined)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, E) -> (B, T, E); row i depends on rows 0 to i of x and on no other."""
@@ -85,11 +90,7 @@ class CausalSelfAttention(nn.Module):
 
     def _check_input(self, x: Tensor) -> None:
         """Raise TypeError or ValueError unless x is (B, T, E) of the layer's dtype with T > 0."""
-        if not isinstance(x, Tensor):
-            raise TypeError(f"x must be a tensor, got {type(x)}")
-        dtype = self.qkv.weight.dtype
-        if x.dtype != dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
-            raise TypeError(f"x must have the layer's dtype {dtype}, got {x.dtype}")
-        if x.dim() != 3 or x.shape[1] == 0 or x.shape[2] != self.cfg.emb_dim:
+        _check_input(x, self.qkv.weight)
+        if x.dim() != 3 or x.shape[1] == 0:
             raise ValueError(f"x must be (batch, positions, {self.cfg.emb_dim}) with at least one position, "
                              f"got {tuple(x.shape)}")

@@ -22,7 +22,7 @@ class KVCache:
     keys, values: (B, H, max_length, D) of a floating-point dtype, PyTorch's default one where None.
     length: how many positions are filled; what lies behind them is ignored, so setting it back to an
     earlier value takes the last positions back. For inference: no gradient flows into what is cached.
-    Raises TypeError or ValueError for sizes that are not positive integers and for other dtypes.
+    Raises TypeError or ValueError for sizes that are not positive integers, other dtypes and unknown devices.
     """
 
     def __init__(self, batch_size: int, n_heads: int, max_length: int, head_dim: int,
@@ -33,6 +33,10 @@ class KVCache:
         dtype = torch.get_default_dtype() if dtype is None else dtype
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+        try:
+            device = torch.device(device) if isinstance(device, str) else device
+        except RuntimeError as error:
+            raise ValueError(f"device must be one that PyTorch knows, such as 'cpu', got {device!r}") from error
         with torch.inference_mode(False):  # a tensor born in inference_mode cannot be written outside it
             self.keys = torch.zeros(batch_size, n_heads, max_length, head_dim, dtype=dtype, device=device)
             self.values = torch.zeros_like(self.keys)

@@ -62,12 +62,20 @@ class GPTConfig:
         return cls(**cfg)
 
 # %% ../chapters/02_layers.ipynb #cell-035
-def _check_input(x: Tensor, emb_dim: int | None = None) -> None:
-    """Raise unless x is a float tensor whose last axis has emb_dim numbers (any number where None)."""
+def _check_input(x: Tensor, weight: Tensor | None = None, name: str = "x") -> None:
+    """Raise unless x is a float tensor that fits the weight (..., E) where one is given: (..., E) of its dtype.
+
+    Under autocast PyTorch converts float dtypes itself, all but float64.
+    """
     if not (isinstance(x, Tensor) and x.is_floating_point()):
-        raise TypeError(f"x must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
-    if emb_dim is not None and x.shape[-1:] != (emb_dim,):
-        raise ValueError(f"x must be (..., {emb_dim}), got {tuple(x.shape)}")
+        raise TypeError(f"{name} must be a tensor of floats, got {getattr(x, 'dtype', type(x).__name__)}")
+    if weight is None:
+        return
+    if x.dtype != weight.dtype and (torch.float64 in (x.dtype, weight.dtype)
+                                    or not torch.is_autocast_enabled(x.device.type)):
+        raise TypeError(f"{name} must have the layer's dtype {weight.dtype}, got {x.dtype}")
+    if x.shape[-1:] != weight.shape[-1:]:
+        raise ValueError(f"{name} must be (..., {weight.shape[-1]}), got {tuple(x.shape)}")
 
 # %% ../chapters/02_layers.ipynb #cell-038
 class GELU(nn.Module):
@@ -99,7 +107,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) -> (..., E)."""
-        _check_input(x, self.expand.in_features)
+        _check_input(x, self.expand.weight)
         return self.out_proj(self.gelu(self.expand(x)))
 
 # %% ../chapters/02_layers.ipynb #cell-071
@@ -122,5 +130,5 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) -> (..., E)."""
-        _check_input(x, len(self.scale))
+        _check_input(x, self.scale)
         return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)

@@ -187,7 +187,8 @@ def windows(ids, max_length, stride):
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(max_codepoint=127), min_size=2, max_size=60), st.data())
+@given(st.text(st.characters(max_codepoint=127), min_size=2, max_size=60).filter(lambda text: END_OF_TEXT not in text),
+       st.data())
 def test_windows_are_slices(text, data):
     max_length = data.draw(st.integers(1, len(text) - 1))
     stride = data.draw(st.integers(1, len(text) + 2))
@@ -330,6 +331,19 @@ def test_an_epoch_has_every_window_once():
         [4, 4, 4, 4, 3]
 
 
+def test_the_loaders_defaults():
+    loader = create_dataloader_v1("a" * (256 + 4 * 128 + 1), tokenizer=BYTES)   # five windows
+    assert (loader.batch_size, loader.dataset.max_length, loader.dataset.stride) == (4, 256, 128)
+    assert len(loader.dataset) == 5 and [tuple(x.shape) for x, _ in loader] == [(4, 256)]
+    assert isinstance(loader.sampler, torch.utils.data.RandomSampler) and loader.num_workers == 0
+
+
+def test_a_batch_of_all_windows_is_the_largest():
+    assert [len(x) for x, _ in create_dataloader_v1("a" * 16, 3, 5, 5, tokenizer=BYTES)] == [3]
+    with pytest.raises(ValueError, match="batch_size must be at most the number of windows in the text, 3, got 4"):
+        create_dataloader_v1("a" * 16, 4, 5, 5, tokenizer=BYTES)
+
+
 def test_unshuffled_batches_follow_the_text():
     text = load_novel(VALIDATION_NOVEL)[:5_000]
     loader = create_dataloader_v1(text, batch_size=3, max_length=16, stride=16, shuffle=False, drop_last=False)
@@ -390,6 +404,26 @@ def old_file(tmp_path):
     yield path
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.npy"]
+
+
+@pytest.mark.parametrize("place", [0, 4, 8])
+def test_an_id_beyond_the_vocabulary_is_found_anywhere(tmp_path, place):
+    ids = np.zeros(9, np.uint16)
+    ids[place] = BYTES.n_vocab
+    np.save(tmp_path / "a.npy", ids)
+    with pytest.raises(ValueError, match="a.npy holds token id 257, but bytes has only ids below 257"):
+        GPTDatasetV1(tmp_path / "a.npy", BYTES, 4, 4)
+
+
+def test_unwritable_folder_leaves_the_old_file(old_file):
+    old_file.parent.chmod(0o500)
+    try:
+        if os.access(old_file.parent, os.W_OK):
+            pytest.skip("root and Windows write to any folder")
+        with pytest.raises(OSError, match="a.npy could not be written and is as it was before.*Permission denied"):
+            write_token_file(old_file, "new text", BYTES)
+    finally:
+        old_file.parent.chmod(0o700)
 
 
 def test_full_disk_leaves_the_old_file(old_file):

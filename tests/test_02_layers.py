@@ -292,4 +292,5 @@ def test_feed_forward_under_bf16_autocast():
     ff, norm, x = FeedForward(CFG), LayerNorm(12), torch.randn(3, 12)
     with torch.autocast("cpu", torch.bfloat16):
         y = ff(norm(x))
+        assert norm(x).dtype == torch.float32 and norm(y).dtype == y.dtype == torch.bfloat16  # both may go in
     torch.testing.assert_close(y.float(), ff(norm(x)), atol=0.05, rtol=0.05)

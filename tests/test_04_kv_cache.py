@@ -200,7 +200,12 @@ def test_nbytes_is_the_formula(B, H, S, D, dtype):
 
 
 def test_the_default_dtype_is_pytorchs():
-    assert KVCache(1, 1, 1, 1).keys.dtype == torch.get_default_dtype()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert KVCache(1, 1, 1, 1).keys.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

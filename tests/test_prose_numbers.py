@@ -96,6 +96,12 @@ def chapter(prose, code="", printed=""):
     ("It was 36 % ([Ba, 2016](https://arxiv.org/abs/1607.06450)).", "", ""),
     ("## References\n\nVolume 1.23", "", ""),
     ("The list is 1.25 long.", "", "[0.50, 1.25, 3]"),
+    ("It takes 113 %.", "", "1.13 times as long"),
+    ("It takes 13 %.", "", "step  share\n   1  0.132"),  # the word stands in the head of the table
+    ("It takes 12 ms.", "", "step   ms\n\n   1   12\n"),
+    ("It holds 1.5 GiB.", "", "1536.0 MiB"),
+    ("The loss is 4.53 nats.", "", "loss 4.530"),
+    ("It reads 9 GB/s.", "", "9 GB/s"),
 ])
 def test_accepts_evidence(prose, code, printed):
     assert not unbacked(chapter(prose, code, printed))
@@ -116,6 +122,23 @@ def test_accepts_evidence(prose, code, printed):
     ("It was 36 %. See [Ba, 2016](https://arxiv.org/abs/1607.06450).", "", ""),  # another sentence's citation
     ("The error is below 1e-6.", "", "below 1e-5"),
     ("It has 2.6 million parameters.", "", "2.7 million"),
+    ("The loss is 1.50.", "", "loss 1.5"),
+    ("It takes 5.0 %.", "", "share 0.05"),
+    ("It takes 13 %.", "", "13 windows"),  # a bare number is no percentage
+    ("It takes 13 %.", "", "loss 0.132"),  # nor is each number below 1
+    ("It takes 13 %.", "", "share 0.132 s"),
+    ("It takes 13 %.", "", "share [0.132, 0.868]"),
+    ("It takes 0 %.", "", "0%"),
+    ("It is 12 times as fast.", "", "[3, 12, 7]"),  # ids
+    ("It is 12 times as fast.", "", "tensor([[ 3, 99],\n        [12,  7]])"),
+    ("It read 300 tokens.", "", "[299, 300]"),
+    ("It takes 12 ms.", "", "step 12"),
+    ("It takes 12 ms.", "", "12 MB"),
+    ("It takes 12 ms.", "", "12 s, not ms"),
+    ("It takes 12 ms.", "", "one\ntwo\nthree ms\nstep 12"),  # the unit on another line, and not in the table's head
+    ("It takes 12 ms.", "", "5 ms\nstep 12"),  # the unit of another line's number
+    ("It holds 495 MB.", "", "495,123,456"),
+    ("It holds 495 MB.", "", "Anne's, 495,123,456 s"),
 ])
 def test_rejects_what_nothing_backs(prose, code, printed):
     assert unbacked(chapter(prose, code, printed))

@@ -9,7 +9,9 @@ and more. Chapter numbers, years, versions, arXiv ids, links, code, formulas, di
 
 Evidence is a number in an output of the same chapter that rounds to the quantity and is at least as precise; or a
 setting in a code cell: any whole number there, and a decimal where a name, an argument or a key is given it (not one
-that something is compared with); or a citation in the same sentence (a link with a year). "13 %" may be backed by an output of 0.132, "495 MB" by 495,123,456, "2.6 million" by 2,613,248.
+that something is compared with); or a citation in the same sentence (a link with a year). "2.6 million" may be backed by an
+output of 2,613,248, "13 %" by 13.2% or by "share 0.132" and not by a bare 13, "495 MB" by 495,123,456 where the line, or
+the head of its table, says bytes. Whole numbers in a printed list, [3, 12, 7], are ids and back nothing.
 """
 
 import ast
@@ -32,6 +34,8 @@ TIMES = {"ms": Decimal("1e-3"), "milliseconds?": Decimal("1e-3"), "µs": Decimal
          "microseconds?": Decimal("1e-6"), "s": 1, "seconds?": 1, "minutes?": 60, "min": 60, "hours?": 3600}
 PLAIN = {unit: 1 for unit in ("bytes?", "bits?", "nats?", "FLOPs?", "GB/s", "MB/s", "px")}
 SCALES = {**BINARY, **DECIMAL, **TIMES, **PLAIN}
+UNIT_NAMES = "|".join(sorted(SCALES, key=len, reverse=True))  # the longest first: GB/s before GB
+SHARE = frozenset(("share", "fraction", "ratio", "probability"))  # words by which a printed 0.132 is 13 %
 COUNTED = ("tokens?|parameters?|weights?|characters?|letters?|words?|ids?|merges?|windows?|positions?|steps?|numbers?|"
            "samples?|operations?|multiplications?|additions?|lines?|rows?|entries|elements|values?|pieces?|pairs?|"
            "batches|sentences?|paragraphs?")
@@ -42,7 +46,7 @@ QUANTITY = re.compile(
     rf"(?:{SPACE}?(?P<percent>%|percent\b|per cent\b)"
     rf"|{SPACE}?(?P<ratio>×|x(?=[\s.,;:)?]|$)|-?times\b|-?fold\b)"
     rf"|(?:{SPACE}(?P<multiple>thousand|million|billion|trillion)\b|(?P<short>[kMB])\b)?"
-    rf"(?:(?:{SPACE}|-)?(?P<unit>{'|'.join(SCALES)})\b"
+    rf"(?:(?:{SPACE}|-)?(?P<unit>{UNIT_NAMES})\b"
     rf"|(?:{SPACE}|-)(?:[a-z-]+{SPACE})?(?P<count>{COUNTED})\b)?)")
 
 
@@ -56,6 +60,27 @@ class Quantity:
     kind: str  # "decimal", "percent", "ratio" or "whole"
     scales: tuple
     sentence: str
+    unit: str
+    multiples: tuple  # 1, and the million of "2.6 million"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number in an output: what stands right behind it, and the units on its line or in the head of its table."""
+
+    value: Decimal
+    behind: str = ""  # "%", "times", a unit or ""
+    units: frozenset = frozenset()
+    listed: bool = False  # a number of a list, [3, 12, 7]
+
+
+def _measure(unit):
+    """(what a unit measures, how much of it): ("byte", 10**6) for MB."""
+    for dimension, names in (("byte", BINARY | DECIMAL | {"bytes?": 1}), ("second", TIMES), ("", PLAIN)):
+        for name, size in names.items():
+            if re.fullmatch(name, unit):
+                return dimension or name, Decimal(size)
+    raise ValueError(f"unit must be one of {sorted(SCALES)}, got {unit!r}")
 
 
 def _number(text):
@@ -146,19 +171,32 @@ def quantities(sentence):
                 continue
             if value == 0 or (match["short"] and not (match["unit"] or match["count"])):
                 continue  # "124M" alone is a model's name
-        yield Quantity(match.group().strip(), value, decimals, kind, tuple(scales), sentence)
+        yield Quantity(match.group().strip(), value, decimals, kind, tuple(scales), sentence,
+                       match["unit"] or "", tuple({Decimal(1), Decimal(multiple)}))
 
 
 def _numbers_in(text):
-    """Every number in printed text, sign dropped, as Decimals that keep their precision."""
+    """Every number in printed text, sign dropped, as Printed whose values keep their precision."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lists = [m.span() for m in re.finditer(r"\[[^\[\]]*\]", text)]
+    word = rf"(?<![\w'’])(?:{UNIT_NAMES}|{'|'.join(SHARE)})\b"
+    head = " ".join(text.lstrip("\n").split("\n")[:2])  # a table's head has one line or two
+    heads = re.findall(rf"(?<!\d ){word}", head)  # a unit behind a number is that number's own
     pattern = r"(?<![\w.])\d[\d_,\u2009\u202f]*(?:\.\d+)?(?:[eE][+-]?\d+)?|(?<!\w)\.\d+"
-    for found in re.findall(pattern, text):
-        for part in {found, *re.split("[,\u2009\u202f]", found)}:  # 1,234 is one number in prose, two in a list
-            try:
-                yield _number(part.strip("_,"))
-            except ArithmeticError:
-                continue
+    start = 0
+    for line in text.split("\n"):
+        units = frozenset([*heads, *re.findall(word, line)])
+        for match in re.finditer(pattern, line):
+            behind = re.match(rf"{SPACE}?(?:(%)|(×|x\b|times\b)|({UNIT_NAMES})\b)", line[match.end():])
+            behind = "" if not behind else behind[1] or (behind[2] and "times") or behind[3]
+            listed = any(a < start + match.start() < b for a, b in lists)
+            found = match.group()
+            for part in {found, *re.split("[,\u2009\u202f]", found)}:  # 1,234 is one number in prose, two in a list
+                try:
+                    yield Printed(_number(part.strip("_,")), behind, units, listed)
+                except ArithmeticError:
+                    continue
+        start += len(line) + 1
 
 
 def _settings(tree):
@@ -201,20 +239,37 @@ class Evidence:
         """Whether a printed number rounds to the quantity, or the code is set to it."""
         if quantity.kind in ("whole", "decimal") and any(quantity.value * s in self.settings for s in quantity.scales):
             return True
-        return any(self._rounds_to(printed, quantity, scale) for printed in self.printed for scale in quantity.scales)
+        return any(_rounds_to(printed.value, quantity, scale)
+                   for printed in self.printed for scale in _scales_between(printed, quantity))
 
-    @staticmethod
-    def _rounds_to(printed, quantity, scale):
-        if scale == 1 and _decimals(printed) < quantity.decimals:
-            return False  # the prose says more than was printed
-        if quantity.kind == "percent" and scale == 1 and printed == 0:
-            return False
-        unit = Decimal(1).scaleb(quantity.value.as_tuple().exponent) if quantity.decimals else Decimal(1)
-        try:
-            return any((printed / scale).quantize(unit, rounding) == quantity.value
-                       for rounding in (ROUND_HALF_UP, ROUND_HALF_EVEN))
-        except ArithmeticError:
-            return False
+
+def _scales_between(printed, quantity):
+    """By what a printed number may be divided to be compared with a quantity; nothing where they do not compare."""
+    if printed.listed and not _decimals(printed.value):
+        return []  # an id
+    if quantity.kind == "percent":
+        if printed.behind == "%":
+            return [Decimal(1)] if printed.value else []
+        fraction = not printed.behind and not printed.listed and _decimals(printed.value) and printed.value < 1
+        return [Decimal("0.01")] if fraction and SHARE & printed.units or printed.behind == "times" else []
+    if not quantity.unit or quantity.unit.startswith("nat"):  # losses are in nats, and seldom printed with the word
+        return quantity.multiples
+    dimension, size = _measure(quantity.unit)
+    given = map(_measure, {printed.behind} & printed.units or printed.units - SHARE)
+    return {m * size / other for kind, other in given if kind == dimension for m in quantity.multiples}
+
+
+def _rounds_to(printed, quantity, scale):
+    """Whether a printed number, divided by `scale`, rounds to the quantity and is at least as precise."""
+    precision = Decimal(1).scaleb(-quantity.decimals)
+    if quantity.decimals and Decimal(1).scaleb(-_decimals(printed)) > precision * scale:
+        return False  # the prose says more than was printed
+    unit = Decimal(1).scaleb(quantity.value.as_tuple().exponent) if quantity.decimals else Decimal(1)
+    try:
+        return any((printed / scale).quantize(unit, rounding) == quantity.value
+                   for rounding in (ROUND_HALF_UP, ROUND_HALF_EVEN))
+    except ArithmeticError:
+        return False
 
 
 def cited(sentence):

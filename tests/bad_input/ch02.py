@@ -23,6 +23,11 @@ def _change_a_setting():
     GPTConfig(**GOOD).emb_dim = 24
 
 
+def _autocast(layer):
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.ones(2, 12, dtype=torch.float64))
+
+
 CASES = [
     *[(f"config without {name}", lambda name=name: GPTConfig.make(_without(name)), ValueError,
        ["missing", name, "it reads", "n_layers"]) for name in GOOD],
@@ -79,12 +84,22 @@ CASES = [
      ValueError, ["(..., 4)", "()"]),
     ("layer norm of integers", lambda: LayerNorm(4)(torch.ones(2, 4, dtype=torch.long)),
      TypeError, ["floats", "int64"]),
+    *[(f"layer norm of {dtype}", lambda dtype=dtype: LayerNorm(4)(torch.ones(2, 4, dtype=dtype)), TypeError,
+       ["x", "layer's dtype torch.float32", str(dtype)]) for dtype in (torch.float64, torch.bfloat16)],
+    ("layer norm of bfloat16 weights", lambda: LayerNorm(4).bfloat16()(torch.ones(2, 4)), TypeError,
+     ["x", "layer's dtype torch.bfloat16", "torch.float32"]),
+    ("layer norm under autocast of float64", lambda: _autocast(LayerNorm(12)), TypeError,
+     ["x", "float32", "float64"]),
     ("layer norm of a list", lambda: LayerNorm(4)([1.0, 2.0, 3.0, 4.0]), TypeError, ["floats", "list"]),
     ("layer norm of an array", lambda: LayerNorm(4)(np.ones((2, 4))), TypeError, ["floats", "float64"]),
     ("feed forward of another width", lambda: FeedForward(GOOD)(torch.ones(2, 7, 5)), ValueError,
      ["(..., 12)", "(2, 7, 5)"]),
     ("feed forward of a single number", lambda: FeedForward(GOOD)(torch.tensor(1.0)),
      ValueError, ["(..., 12)", "()"]),
+    *[(f"feed forward of {dtype}", lambda dtype=dtype: FeedForward(GOOD)(torch.ones(2, 12, dtype=dtype)), TypeError,
+       ["x", "layer's dtype torch.float32", str(dtype)]) for dtype in (torch.float64, torch.bfloat16)],
+    ("feed forward under autocast of float64", lambda: _autocast(FeedForward(GOOD)), TypeError,
+     ["x", "float32", "float64"]),
     ("feed forward of token ids", lambda: FeedForward(GOOD)(torch.ones(2, 12, dtype=torch.long)), TypeError,
      ["floats", "int64"]),
     ("feed forward from a number", lambda: FeedForward(768), TypeError, ["cfg", "dict", "int"]),

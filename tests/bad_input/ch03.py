@@ -20,6 +20,11 @@ def _layer(x):
     return CausalSelfAttention(CONFIG)(x)
 
 
+def _attend_in_layer(H=3, D=4, Dv=4, dtype=torch.float32):
+    q, v = torch.zeros(2, H, 4, D, dtype=dtype), torch.zeros(2, H, 4, Dv, dtype=dtype)
+    return CausalSelfAttention(CONFIG).attend(q, q, v)
+
+
 CASES = [
     ("causal_attention: a list for q", lambda: _attend(q=[[1.0]]), TypeError, ["q", "float tensor", "list"]),
     ("causal_attention: ints", lambda: causal_attention(*_qkv(dtype=torch.int64)), TypeError, ["q", "float", "int64"]),
@@ -54,9 +59,18 @@ CASES = [
     ("CausalSelfAttention: unknown key", lambda: CausalSelfAttention({**CONFIG, "n_head": 3}), ValueError, ["n_head"]),
     ("CausalSelfAttention: x is a list", lambda: _layer([[[0.0] * 12]]), TypeError, ["x", "tensor", "list"]),
     ("CausalSelfAttention: token ids", lambda: _layer(torch.zeros(2, 4, 12, dtype=torch.int64)), TypeError,
-     ["x", "float32", "int64"]),
+     ["x", "floats", "int64"]),
     ("CausalSelfAttention: float64", lambda: _layer(torch.zeros(2, 4, 12, dtype=torch.float64)), TypeError,
      ["dtype", "float32", "float64"]),
+    ("attend: other heads", lambda: _attend_in_layer(H=6), ValueError, ["3 heads of size 4", "(2, 6, 4, 4)"]),
+    ("attend: heads and sizes swapped", lambda: _attend_in_layer(H=4, D=3, Dv=3), ValueError,
+     ["3 heads of size 4", "(2, 4, 4, 3)"]),
+    ("attend: another size of values", lambda: _attend_in_layer(Dv=5), ValueError,
+     ["3 heads of size 4", "(2, 3, 4, 5)"]),
+    ("attend: float64", lambda: _attend_in_layer(dtype=torch.float64), TypeError,
+     ["q", "layer's dtype torch.float32", "torch.float64"]),
+    ("attend: rank 3", lambda: CausalSelfAttention(CONFIG).attend(*[torch.zeros(3, 4, 4)] * 3), ValueError,
+     ["q", "(batch, heads, positions, head size)", "(3, 4, 4)"]),
     ("CausalSelfAttention: rank 2", lambda: _layer(torch.zeros(4, 12)), ValueError,
      ["(batch, positions, 12)", "(4, 12)"]),
     ("CausalSelfAttention: another width", lambda: _layer(torch.zeros(2, 4, 13)), ValueError, ["12", "(2, 4, 13)"]),
