@@ -16,13 +16,21 @@ def _fixed(t: Tensor) -> tuple:
     return t.shape[:2], t.shape[3:], t.dtype, t.device
 
 
+def _check_device(device: torch.device | str | None) -> None:
+    """Raise ValueError for a device that PyTorch does not know or that this machine lacks."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device must be one that PyTorch can use here, such as 'cpu', got {device!r}") from error
+
+
 class KVCache:
     """Keys and values of one layer, with room for max_length positions allocated once.
 
     keys, values: (B, H, max_length, D) of a floating-point dtype, PyTorch's default one where None.
     length: how many positions are filled; what lies behind them is ignored, so setting it back to an
     earlier value takes the last positions back. For inference: no gradient flows into what is cached.
-    Raises TypeError or ValueError for sizes that are not positive integers, other dtypes and unknown devices.
+    Raises TypeError or ValueError for sizes that are not positive integers, other dtypes and absent devices.
     """
 
     def __init__(self, batch_size: int, n_heads: int, max_length: int, head_dim: int,
@@ -33,10 +41,7 @@ class KVCache:
         dtype = torch.get_default_dtype() if dtype is None else dtype
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
-        try:
-            device = torch.device(device) if isinstance(device, str) else device
-        except RuntimeError as error:
-            raise ValueError(f"device must be one that PyTorch knows, such as 'cpu', got {device!r}") from error
+        _check_device(device)
         with torch.inference_mode(False):  # a tensor born in inference_mode cannot be written outside it
             self.keys = torch.zeros(batch_size, n_heads, max_length, head_dim, dtype=dtype, device=device)
             self.values = torch.zeros_like(self.keys)
@@ -83,6 +88,15 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 # %% ../chapters/04_kv_cache.ipynb #cell-022
+def _activation_dtype(weight: Tensor) -> torch.dtype:
+    """The dtype of what a linear layer with this weight puts out: the weight's, or autocast's where that is on."""
+    kind = weight.device.type
+    available = torch.amp.is_autocast_available(kind)  # it is not for shapes without numbers, on "meta"
+    if available and torch.is_autocast_enabled(kind) and weight.dtype != torch.float64:  # float64 is left alone
+        return torch.get_autocast_dtype(kind)
+    return weight.dtype
+
+
 class MultiHeadAttention(CausalSelfAttention):
     """CausalSelfAttention that can remember: with a cache, x holds only the T new positions.
 
@@ -103,7 +117,8 @@ class MultiHeadAttention(CausalSelfAttention):
 
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,
                   device: torch.device | str | None = None) -> KVCache:
-        """An empty KVCache for this layer; dtype and device are those of its weights where None."""
+        """An empty KVCache for this layer; dtype and device are those of the layer's keys where None."""
         weight = self.qkv.weight
         return KVCache(batch_size, self.n_heads, max_length, self.head_dim,
-                       weight.dtype if dtype is None else dtype, weight.device if device is None else device)
+                       _activation_dtype(weight) if dtype is None else dtype,
+                       weight.device if device is None else device)

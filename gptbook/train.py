@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from .dataset_loader import END_OF_TEXT, GPTDatasetV1, check_int
 from .gpt import GPTModel
-from .kv_cache import MultiHeadAttention
+from .kv_cache import MultiHeadAttention, _check_device
 
 # %% ../chapters/07_training.ipynb #cell-011
 def calc_loss_batch(input_batch: Tensor, target_batch: Tensor, model: nn.Module,
@@ -363,6 +363,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, attention: Any = MultiHeadA
     Raises OSError for a file that cannot be read, and ValueError for one that is truncated, that another
     program wrote, or whose tensors are not those of the model that its header describes.
     """
+    _check_device(device)
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path must be a file written by save_checkpoint, got the folder {path}")

@@ -125,14 +125,17 @@ def test_same_parameters_and_outputs_as_without_the_subclass():
     assert torch.equal(plain(x), remembering(x))
 
 
-def test_autocast_wants_a_cache_of_its_dtype():
+def test_autocast_gives_the_cache_its_dtype():
     attention, x = layer(torch.float32), torch.randn(1, 4, 8)
+    before = attention.new_cache(1, 4)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         with pytest.raises(ValueError, match="bfloat16"):
-            attention(x, attention.new_cache(1, 4))
-        cache = attention.new_cache(1, 4, dtype=torch.bfloat16)
+            attention(x, before)
+        cache = attention.new_cache(1, 4)
+        assert cache.keys.dtype == torch.bfloat16
         rows = torch.cat([attention(chunk, cache) for chunk in x.split([3, 1], dim=1)], dim=1)
         assert_close(rows, attention(x), atol=0.05, rtol=0)
+        assert layer(torch.float64).new_cache(1, 4).keys.dtype == torch.float64  # which autocast leaves alone
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

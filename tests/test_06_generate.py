@@ -347,6 +347,16 @@ def test_leftovers_in_the_cache_do_not_matter():
     assert torch.equal(generate(model, random_ids(1, 4), 5), want)
 
 
+def test_cache_under_autocast():
+    model = make(12, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        lengths, logits, text = record(model, lambda: generate(model, random_ids(2, 4), 6))
+        whole = model(text[:, :-1])
+    assert lengths == [4, 1, 1, 1, 1, 1] and logits[0].dtype == torch.bfloat16
+    # bfloat16 keeps 8 bits: two orders of summation differ by some hundredths of logits this large
+    torch.testing.assert_close(torch.cat(logits, dim=1), whole[:, 3:], atol=0.02 * whole.abs().max().item(), rtol=0)
+
+
 def test_an_uncached_generation_leaves_the_cache_alone():
     model = make(12, torch.float32)
     with torch.no_grad():

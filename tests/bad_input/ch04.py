@@ -35,6 +35,7 @@ CASES = [
     ("dtype int64", lambda: KVCache(1, 2, 4, 4, dtype=torch.int64), TypeError, ["dtype", "floating-point", "int64"]),
     ("dtype a string", lambda: KVCache(1, 2, 4, 4, dtype="float32"), TypeError, ["dtype", "torch.dtype", "'float32'"]),
     ("unknown device", lambda: KVCache(1, 2, 4, 4, device="nope"), ValueError, ["device", "'cpu'", "'nope'"]),
+    ("absent device", lambda: KVCache(1, 2, 4, 4, device="cuda:99"), ValueError, ["device", "'cpu'", "'cuda:99'"]),
     ("k a list", lambda: update([1.0]), TypeError, ["k and v", "tensors", "list"]),
     ("v a number", lambda: update(keys(), 1.0), TypeError, ["k and v", "tensors", "float"]),
     ("another batch", lambda: update(keys(B=3)), ValueError, ["(2, 2, T, 4)", "(3, 2, 1, 4)"]),

@@ -239,6 +239,7 @@ CASES = [
     ("save_checkpoint: NaN in the history", lambda: save_checkpoint(FOLDER / "x", MODEL, history=[{"loss": float("nan")}]),
      ValueError, ["history", "JSON"]),
     ("load_checkpoint: no file", lambda: load_checkpoint(FOLDER / "nothing"), FileNotFoundError, ["nothing"]),
+    ("load_checkpoint: absent device", lambda: load_checkpoint(FOLDER, device="cuda:99"), ValueError, ["device", "'cuda:99'"]),
     ("load_checkpoint: a folder", lambda: load_checkpoint(FOLDER), IsADirectoryError, ["must be a file", FOLDER.name]),
     ("load_checkpoint: empty", lambda: truncated(0), ValueError, ["truncated"]),
     ("load_checkpoint: cut in the header", lambda: truncated(100), ValueError, ["truncated"]),
