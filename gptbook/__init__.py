@@ -8,3 +8,6 @@ from .kv_cache import *
 from .gpt import *
 from .generate import *
 from .train import *
+from .gpt_gqa import *
+from .gpt_mla import *
+from .gpt_swa import *

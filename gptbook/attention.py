@@ -76,10 +76,17 @@ class CausalSelfAttention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of each head, joined and projected: q (B, H, T, D), k and v (B, H, S, D) -> (B, T, E)."""
-        heads = causal_attention(q, k, v, self.cfg.drop_rate if self.training else 0.0)
+        return self._join(causal_attention(q, k, v, self._dropout_p))
+
+    @property
+    def _dropout_p(self) -> float:
+        return self.cfg.drop_rate if self.training else 0.0
+
+    def _join(self, heads: Tensor) -> Tensor:
+        """What the heads found, (B, H, T, D), side by side and projected -> (B, T, E)."""
         if heads.shape[1::2] != (self.n_heads, self.head_dim):
-            raise ValueError(f"q, k and v must have {self.n_heads} heads of size {self.head_dim}, got "
-                             f"{tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}")
+            raise ValueError(f"q and v must have {self.n_heads} heads of size {self.head_dim}, for heads "
+                             f"(B, H, T, D) = {tuple(heads.shape)} do not fit")
         joined = heads.transpose(1, 2).flatten(2)
         _check_input(joined, self.out_proj.weight, "q")
         return self.out_proj(joined)

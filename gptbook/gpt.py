@@ -72,7 +72,7 @@ class GPTModel(nn.Module):
         self.tok_emb = nn.Embedding(cfg.vocab_size, cfg.emb_dim)
         self.pos_emb = nn.Embedding(cfg.context_length, cfg.emb_dim)
         self.drop = nn.Dropout(cfg.drop_rate)
-        self.blocks = nn.ModuleList(TransformerBlock(cfg, attention) for _ in range(cfg.n_layers))
+        self.blocks = nn.ModuleList(TransformerBlock(cfg.for_layer(i), attention) for i in range(cfg.n_layers))
         self.final_norm = LayerNorm(cfg.emb_dim)
         self.kv_cache: list[Any] | None = None  # one cache a layer; None until the first cached call
         self._cache_batch_size = 0

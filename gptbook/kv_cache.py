@@ -4,6 +4,8 @@
 __all__ = ['KVCache', 'MultiHeadAttention']
 
 # %% ../chapters/04_kv_cache.ipynb #cell-003
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -71,6 +73,15 @@ class KVCache:
         With T = 0 it only returns what is filled. Raises, and changes nothing, where k or v is of another
         shape, dtype or device than the cache, or where the T positions do not fit.
         """
+        self._check_fit(k, v)
+        start, end = self.length, self.length + k.shape[2]
+        self.keys[:, :, start:end] = k.detach()
+        self.values[:, :, start:end] = v.detach()
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def _check_fit(self, k: Tensor, v: Tensor) -> None:
+        """Raise unless k and v are what the cache holds and their positions fit."""
         if not (isinstance(k, Tensor) and isinstance(v, Tensor)):
             raise TypeError(f"k and v must be tensors, got {type(k).__name__} and {type(v).__name__}")
         if k.shape != v.shape or not _fixed(k) == _fixed(v) == _fixed(self.keys):
@@ -78,14 +89,9 @@ class KVCache:
             raise ValueError(f"k and v must be ({B}, {H}, T, {D}) of {self.keys.dtype} on {self.keys.device}, "
                              f"as the cache is; got k {tuple(k.shape)} of {k.dtype} on {k.device} and "
                              f"v {tuple(v.shape)} of {v.dtype} on {v.device}")
-        start, end = self.length, self.length + k.shape[2]
-        if end > self.max_length:
-            raise ValueError(f"no room for {k.shape[2]} more: {start} of max_length {self.max_length} "
+        if self.length + k.shape[2] > self.max_length:
+            raise ValueError(f"no room for {k.shape[2]} more: {self.length} of max_length {self.max_length} "
                              "positions are filled")
-        self.keys[:, :, start:end] = k.detach()
-        self.values[:, :, start:end] = v.detach()
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
 
 # %% ../chapters/04_kv_cache.ipynb #cell-022
 def _activation_dtype(weight: Tensor) -> torch.dtype:
@@ -106,14 +112,22 @@ class MultiHeadAttention(CausalSelfAttention):
     Source: Shazeer 2019, arXiv:1911.02150 (incremental decoding).
     """
 
-    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+    cache_class: type[Any] = KVCache
+
+    def forward(self, x: Tensor, cache: Any = None) -> Tensor:
         """x (B, T, E) -> (B, T, E); appends T positions to the cache."""
-        if cache is not None and not hasattr(cache, "max_length"):
-            raise TypeError(f"cache must be None or come from new_cache, got {cache!r}")
+        self._check_cache(cache)
         q, k, v = self.project(x)
         if cache is not None:
             k, v = cache.update(k, v)
         return self.attend(q, k, v)
+
+    def _check_cache(self, cache: Any) -> None:
+        """Raise unless cache is None or of the class that new_cache makes: another would misread what it is given."""
+        if cache is not None and not hasattr(cache, "max_length"):
+            raise TypeError(f"cache must be None or come from new_cache, got {cache!r}")
+        if cache is not None and type(cache) is not self.cache_class:
+            raise ValueError(f"cache must be a {self.cache_class.__name__} from this layer's new_cache, got {cache!r}")
 
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,
                   device: torch.device | str | None = None) -> KVCache:

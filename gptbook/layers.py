@@ -61,6 +61,10 @@ class GPTConfig:
                              f"it reads {list(known)}")
         return cls(**cfg)
 
+    def for_layer(self, layer: int) -> Self:
+        """The config of one layer, 0 the first: the same for all, unless a variant's layers differ."""
+        return self
+
 # %% ../chapters/02_layers.ipynb #cell-035
 def _check_input(x: Tensor, weight: Tensor | None = None, name: str = "x") -> None:
     """Raise unless x is a float tensor that fits the weight (..., E) where one is given: (..., E) of its dtype.
