@@ -1,9 +1,12 @@
 """All attention variants trained alike: the same data, seeds, optimiser and number of tokens, on Austen's novels.
 
-    python benchmarks/variants.py [--seeds 3] [--steps 400] [--threads 1] [--out benchmarks/results/variants.json]
+    python benchmarks/variants.py [--seeds 0 1 2] [--steps 400] [--threads 1] [--out benchmarks/results/variants.json]
 
-A run is held-out bits a byte on the whole of Persuasion after --steps steps; what the file already holds is not run
-again, so an interrupted comparison goes on where it was. The order is by seed, so that all variants have as many runs.
+A run is held-out bits a byte on the whole of Persuasion after --steps steps, at one of two highest learning rates: the
+variants do not all like the same. What the file already holds is not run again, so an interrupted comparison goes on
+where it was. The order is by seed, so that all variants have as many runs.
+At the end the speed of decoding is measured anew, interleaved: one token through a model of the same sizes but for its
+context, behind 4,095 cached ones.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from gptbook import (
     GPTDatasetV1, GPTModel, GroupedQueryAttention, MultiHeadAttention, MultiHeadLatentAttention,
     SlidingWindowAttention, TRAIN_NOVELS, TrainConfig, austen_tokenizer, bits_per_byte, load_novel, train)
 
+RATES = (1e-3, 3e-3)
 BASE = {"vocab_size": 4096, "context_length": 128, "emb_dim": 192, "n_heads": 6, "n_layers": 3}
 VARIANTS = {
     "MHA": (MultiHeadAttention, {}),
@@ -50,18 +54,18 @@ def cache_bytes_per_token(name: str) -> float:
     return model.kv_cache_nbytes / BASE["context_length"]
 
 
-def train_one(name: str, seed: int, steps: int) -> dict:
+def train_one(name: str, seed: int, steps: int, max_lr: float) -> dict:
     """One run, as a record."""
     tokenizer = austen_tokenizer()
     dataset = GPTDatasetV1("".join(load_novel(novel) for novel in TRAIN_NOVELS), tokenizer, BASE["context_length"],
                            BASE["context_length"])
     torch.manual_seed(seed)
     model = model_of(name)
-    cfg = TrainConfig(max_steps=steps, batch_size=8, max_lr=3e-3, warmup_steps=steps // 20, eval_every=steps, seed=seed)
+    cfg = TrainConfig(max_steps=steps, batch_size=8, max_lr=max_lr, warmup_steps=steps // 20, eval_every=steps, seed=seed)
     start = time.perf_counter()
     history = train(model, dataset, cfg, progress=False)
     seconds = time.perf_counter() - start
-    return {"variant": name, "seed": seed, "steps": steps, "tokens": steps * 8 * BASE["context_length"],
+    return {"variant": name, "seed": seed, "steps": steps, "max_lr": max_lr, "tokens": steps * 8 * BASE["context_length"],
             "parameters": sum(p.numel() for p in model.parameters()),
             "cache_bytes_per_token": cache_bytes_per_token(name),
             "train_loss": statistics.mean(record["loss"] for record in history[-20:]),
@@ -69,18 +73,42 @@ def train_one(name: str, seed: int, steps: int) -> dict:
             "seconds": round(seconds, 1)}
 
 
-def table(runs: list[dict]) -> None:
-    """Mean and standard error of each variant, and of its difference from MHA seed by seed."""
-    mha = {run["seed"]: run["bits_per_byte"] for run in runs if run["variant"] == "MHA"}
-    print(f"{'variant':18}{'parameters':>12}{'bytes/token':>13}{'runs':>6}{'bits a byte':>19}{'against MHA':>20}")
+@torch.inference_mode()
+def decoding(S: int = 4096, rounds: int = 51) -> dict[str, float]:
+    """Each variant's speed in decoding a token at S positions, against MHA's: medians of interleaved rounds."""
+    models = {name: model_of(name, context_length=S).eval() for name in VARIANTS}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        model.reset_kv_cache(batch_size=1)
+        for cache in model.kv_cache or []:
+            for value in vars(cache).values():
+                if isinstance(value, torch.Tensor):
+                    value.normal_()
+    for _ in range(rounds + 2):
+        for name, model in models.items():
+            for cache in model.kv_cache or []:
+                cache.length = S - 1
+            start = time.perf_counter()
+            model(torch.zeros(1, 1, dtype=torch.int64), use_cache=True, last_only=True)
+            times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values[2:]) for name, values in times.items()}
+    return {name: medians["MHA"] / median for name, median in medians.items()}
+
+
+def table(runs: list[dict], speed: dict[str, float]) -> None:
+    """Mean bits a byte and its standard error at each rate, and the difference from MHA, each at its better rate."""
+    print(f"{'variant':18}{'parameters':>12}{'bytes/token':>13}" + "".join(f"{f'at {rate:g}':>18}" for rate in RATES)
+          + f"{'better, - MHA':>20}{'decoding':>10}")
+    best = {}
     for name in VARIANTS:
-        own = [run for run in runs if run["variant"] == name]
-        if own:
-            scores = [run["bits_per_byte"] for run in own]
-            paired = [run["bits_per_byte"] - mha[run["seed"]] for run in own if run["seed"] in mha]
-            spread = [f"{statistics.mean(x):.4f} ± {standard_error(x):.4f}" if len(x) > 1 else "" for x in (scores, paired)]
-            print(f"{name:18}{own[0]['parameters']:12,}{own[0]['cache_bytes_per_token']:13.0f}{len(own):6}"
-                  f"{spread[0]:>19}{spread[1]:>20}")
+        scores = [[run["bits_per_byte"] for run in runs if (run["variant"], run["max_lr"]) == (name, rate)] for rate in RATES]
+        if min(map(len, scores)) > 1:
+            own = next(run for run in runs if run["variant"] == name)
+            best[name] = min(scores, key=statistics.mean)
+            difference = [a - b for a, b in zip(best[name], best.get("MHA", best[name]))]
+            cells = [f"{statistics.mean(x):.3f} ± {standard_error(x):.3f}" for x in (*scores, difference)]
+            print(f"{name:18}{own['parameters']:12,}{own['cache_bytes_per_token']:13.0f}{cells[0]:>18}{cells[1]:>18}"
+                  f"{cells[2]:>20}{speed[name]:10.2f}")
 
 
 def standard_error(values: list[float]) -> float:
@@ -90,7 +118,7 @@ def standard_error(values: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1, help="one, so that other work disturbs the runs less")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "variants.json")
@@ -99,15 +127,17 @@ def main() -> None:
     record = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     record |= {"base": BASE, "torch": torch.__version__, "machine": platform.machine(), "threads": args.threads,
                "cpu": torch.backends.cpu.get_cpu_capability()}
-    done = {(run["variant"], run["seed"], run["steps"]) for run in record["runs"]}
-    todo = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if (name, seed, args.steps) not in done]
-    for name, seed in tqdm(todo, unit="run"):
-        record["runs"].append(train_one(name, seed, args.steps))
+    done = {(run["variant"], run["seed"], run["steps"], run["max_lr"]) for run in record["runs"]}
+    todo = [(name, seed, args.steps, rate) for seed in args.seeds for rate in RATES for name in VARIANTS]
+    for run in tqdm([run for run in todo if run not in done], unit="run"):
+        record["runs"].append(train_one(*run))
         args.out.parent.mkdir(exist_ok=True)
         draft = args.out.with_suffix(".tmp")
         draft.write_text(json.dumps(record, indent=1) + "\n")
         os.replace(draft, args.out)
-    table([run for run in record["runs"] if run["steps"] == args.steps])
+    record["decoding_at_4096"] = decoding()
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
+    table([run for run in record["runs"] if run["steps"] == args.steps], record["decoding_at_4096"])
 
 
 if __name__ == "__main__":

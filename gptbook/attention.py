@@ -63,8 +63,12 @@ class CausalSelfAttention(nn.Module):
         self.cfg = self.config_class.make(cfg)
         E = self.cfg.emb_dim
         self.n_heads, self.head_dim = self.cfg.n_heads, E // self.cfg.n_heads
-        self.qkv = nn.Linear(E, 3 * E, bias=self.cfg.qkv_bias)
+        self.qkv = nn.Linear(E, self._qkv_width, bias=self.cfg.qkv_bias)
         self.out_proj = nn.Linear(E, E)
+
+    @property
+    def _qkv_width(self) -> int:
+        return 3 * self.cfg.emb_dim
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of every head: x (B, T, E) -> three (B, H, T, D)."""

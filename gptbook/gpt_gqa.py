@@ -4,12 +4,12 @@
 __all__ = ['GQAConfig', 'grouped_attention', 'GroupedQueryAttention', 'gqa_from_mha']
 
 # %% ../chapters/08_gqa.ipynb #cell-002
-from dataclasses import asdict, dataclass
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .attention import _check_heads, causal_attention
@@ -18,7 +18,7 @@ from .gpt import GPTModel
 from .kv_cache import KVCache, MultiHeadAttention, _activation_dtype
 from .layers import GPTConfig
 
-# %% ../chapters/08_gqa.ipynb #cell-003
+# %% ../chapters/08_gqa.ipynb #cell-031
 @dataclass(frozen=True, kw_only=True)
 class GQAConfig(GPTConfig):
     """GPTConfig with num_kv_groups K: how many key/value heads there are. n_heads H is a multiple of it.
@@ -35,12 +35,13 @@ class GQAConfig(GPTConfig):
             raise ValueError(f"n_heads must be a multiple of num_kv_groups, the number of key/value heads; "
                              f"got {self.n_heads} and {self.num_kv_groups}")
 
-# %% ../chapters/08_gqa.ipynb #cell-004
+# %% ../chapters/08_gqa.ipynb #cell-033
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -> Tensor:
     """causal_attention in which H / K neighbouring query heads share one key/value head.
 
     q (B, H, T, D); k (B, K, S, D) and v (B, K, S, Dv), H a multiple of K, S >= T: the queries are the last T of
-    the S positions. Returns (B, H, T, Dv). Raises TypeError or ValueError for anything else.
+    the S positions. dropout_p: share of the weights dropped, on every call. Returns (B, H, T, Dv).
+    Raises TypeError or ValueError for anything else.
     Source: Ainslie et al. 2023, arXiv:2305.13245.
     """
     _check_groups(q, k, v, dropout_p)
@@ -48,7 +49,8 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -
     if H == K:
         return causal_attention(q, k, v, dropout_p)
     if T == 1:  # the G queries of a group, side by side: one position, so there is nothing to mask
-        return F.scaled_dot_product_attention(q.reshape(B, K, H // K, D), k, v, dropout_p=dropout_p).reshape(B, H, 1, -1)
+        folded = q.reshape(B, K, H // K, D)
+        return F.scaled_dot_product_attention(folded, k, v, dropout_p=dropout_p).reshape(B, H, 1, -1)
     if T == S:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p, is_causal=True, enable_gqa=True)
     mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
@@ -57,12 +59,18 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -
 
 def _check_groups(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> None:
     """Raise TypeError or ValueError unless grouped_attention can work with these."""
-    heads = [t.shape[1] if isinstance(t, Tensor) and t.dim() == 4 else 1 for t in (q, k)]
-    if heads[1] == 0 or heads[0] % heads[1]:
-        raise ValueError(f"q must have a multiple of the heads of k, got {heads[0]} and {heads[1]}")
-    _check_heads(q[:, :heads[1]] if heads[0] > 1 else q, k, v, dropout_p)
+    one_group = q
+    if all(isinstance(t, Tensor) and t.dim() == 4 for t in (q, k, v)):
+        H, K = q.shape[1], k.shape[1]
+        if H == 0 or K == 0 or H % K:
+            raise ValueError(f"q must have a multiple of the heads of k, got {H} and {K}")
+        if q.shape[0] != k.shape[0] or k.shape[:3] != v.shape[:3] or q.shape[3] != k.shape[3]:
+            raise ValueError("q (B, H, T, D), k (B, K, S, D) and v (B, K, S, any) do not fit: "
+                             f"got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}")
+        one_group = q[:, :K]  # as many as there are keys: the rest is as without groups
+    _check_heads(one_group, k, v, dropout_p)
 
-# %% ../chapters/08_gqa.ipynb #cell-005
+# %% ../chapters/08_gqa.ipynb #cell-036
 class GroupedQueryAttention(MultiHeadAttention):
     """MultiHeadAttention with K key/value heads for H query heads; the cache is K / H as large.
 
@@ -77,8 +85,10 @@ class GroupedQueryAttention(MultiHeadAttention):
     def __init__(self, cfg: dict[str, Any] | GQAConfig) -> None:
         super().__init__(cfg)
         self.n_kv_heads = self.cfg.num_kv_groups
-        E, D = self.cfg.emb_dim, self.head_dim
-        self.qkv = nn.Linear(E, E + 2 * self.n_kv_heads * D, bias=self.cfg.qkv_bias)  # in place of E -> 3E
+
+    @property
+    def _qkv_width(self) -> int:
+        return self.cfg.emb_dim + 2 * self.cfg.num_kv_groups * self.head_dim
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, T, E) -> queries (B, H, T, D), keys and values (B, K, T, D)."""
@@ -99,11 +109,13 @@ class GroupedQueryAttention(MultiHeadAttention):
                        _activation_dtype(weight) if dtype is None else dtype,
                        weight.device if device is None else device)
 
-# %% ../chapters/08_gqa.ipynb #cell-006
+# %% ../chapters/08_gqa.ipynb #cell-061
 def _with_attention(model: GPTModel, attention: type[Any], changes: dict[str, Any],
                     convert: Callable[[MultiHeadAttention], dict[str, Tensor]]) -> GPTModel:
     """A GPTModel of `attention`, config changed, with copies of `model`'s weights; convert gives each layer's own."""
-    layers: list[Any] = [block.att for block in model.blocks] if isinstance(model, GPTModel) else [model]
+    if not isinstance(model, GPTModel):
+        raise TypeError(f"model must be a GPTModel of MultiHeadAttention, got {type(model).__name__}")
+    layers: list[Any] = [block.att for block in model.blocks]
     if any(type(att) is not MultiHeadAttention for att in layers):
         raise TypeError(f"model must be a GPTModel of MultiHeadAttention, got one of {type(layers[0]).__name__}")
     with torch.device("meta"):  # no numbers yet, and none drawn from the random generator
@@ -116,24 +128,31 @@ def _with_attention(model: GPTModel, attention: type[Any], changes: dict[str, An
 
 
 def gqa_from_mha(model: GPTModel, num_kv_groups: int, pool: str = "mean") -> GPTModel:
-    """A copy of a model of MultiHeadAttention with num_kv_groups K key/value heads.
+    """A copy of a model of MultiHeadAttention with num_kv_groups K key/value heads; model stays as it is.
 
-    pool: what becomes of the H / K heads that now share one: their "mean", the "first" of them, or "random" weights.
+    pool: what the G = H / K heads of a group become: their "mean", the "first" of them, or "random", new weights
+    from PyTorch's generator as GPTModel draws them (spread 0.02, biases 0). Only "random" uses the generator.
+    Raises TypeError where model is something else, ValueError where H is no multiple of K and for another pool.
     Source: Ainslie et al. 2023, arXiv:2305.13245, section 2.1.
     """
     if pool not in ("mean", "first", "random"):
         raise ValueError(f"pool must be 'mean', 'first' or 'random', got {pool!r}")
+
+    def pooled(heads: Tensor) -> Tensor:
+        groups = heads.unflatten(0, (num_kv_groups, -1))  # weight (K, G, D, E) or bias (K, G, D)
+        if pool == "mean":
+            return groups.mean(dim=1)
+        first = groups[:, 0]
+        if pool == "first":
+            return first
+        return torch.randn_like(first) * 0.02 if first.dim() == 3 else torch.zeros_like(first)
 
     def convert(att: MultiHeadAttention) -> dict[str, Tensor]:
         state = {name: t.clone() for name, t in att.state_dict().items()}
         for name in state:
             if name.startswith("qkv."):  # weight (3E, E) or bias (3E,)
                 q, k, v = state[name].unflatten(0, (3, att.n_heads, att.head_dim))  # each (H, D, ...)
-                pooled = [(heads.unflatten(0, (num_kv_groups, -1))) for heads in (k, v)]  # each (K, G, D, ...)
-                pooled = [heads.mean(dim=1) if pool == "mean" else heads[:, 0] for heads in pooled]
-                if pool == "random":
-                    pooled = [torch.randn_like(heads) * 0.02 if heads.dim()==3 else torch.zeros_like(heads) for heads in pooled]
-                state[name] = torch.cat([q, *pooled]).flatten(0, 1)
+                state[name] = torch.cat([q, pooled(k), pooled(v)]).flatten(0, 1)
         return state
 
     return _with_attention(model, GroupedQueryAttention, {"num_kv_groups": num_kv_groups}, convert)
