@@ -101,7 +101,8 @@ def table(runs: list[dict], speed: dict[str, float]) -> None:
           + f"{'better, - MHA':>20}{'decoding':>10}")
     best = {}
     for name in VARIANTS:
-        scores = [[run["bits_per_byte"] for run in runs if (run["variant"], run["max_lr"]) == (name, rate)] for rate in RATES]
+        scores = [[run["bits_per_byte"] for run in sorted(runs, key=lambda run: run["seed"])
+                   if (run["variant"], run["max_lr"]) == (name, rate)] for rate in RATES]
         if min(map(len, scores)) > 1:
             own = next(run for run in runs if run["variant"] == name)
             best[name] = min(scores, key=statistics.mean)
@@ -125,6 +126,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     record = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
+    if record["runs"] and record["base"] != BASE:
+        parser.error(f"{args.out} holds runs of other sizes: {record['base']}; give another --out")
     record |= {"base": BASE, "torch": torch.__version__, "machine": platform.machine(), "threads": args.threads,
                "cpu": torch.backends.cpu.get_cpu_capability()}
     done = {(run["variant"], run["seed"], run["steps"], run["max_lr"]) for run in record["runs"]}

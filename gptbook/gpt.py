@@ -132,7 +132,8 @@ class GPTModel(nn.Module):
 
         use_cache: input_ids are the T positions after those in the cache, which then holds them too.
         For inference: no gradient flows into cached positions.
-        Raises ValueError for ids, a batch or a length that do not fit. A call that raises changes nothing.
+        Raises ValueError for ids, a batch or a length that do not fit. A call that raises changes nothing, but a cache
+        that forgets may ask for a reset after an interrupt in the middle of a chunk.
         """
         self._check_ids(input_ids)
         B, T = input_ids.shape

@@ -50,7 +50,7 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -
         return causal_attention(q, k, v, dropout_p)
     if T == 1:  # the G queries of a group, side by side: one position, so there is nothing to mask
         folded = q.reshape(B, K, H // K, D)
-        return F.scaled_dot_product_attention(folded, k, v, dropout_p=dropout_p).reshape(B, H, 1, -1)
+        return F.scaled_dot_product_attention(folded, k, v, dropout_p=dropout_p).reshape(B, H, 1, v.shape[3])
     if T == S:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p, is_causal=True, enable_gqa=True)
     mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
@@ -120,10 +120,11 @@ def _with_attention(model: GPTModel, attention: type[Any], changes: dict[str, An
         raise TypeError(f"model must be a GPTModel of MultiHeadAttention, got one of {type(layers[0]).__name__}")
     with torch.device("meta"):  # no numbers yet, and none drawn from the random generator
         new = GPTModel({**asdict(model.cfg), **changes}, attention=attention)
-    state = {name: t.clone() for name, t in model.state_dict().items() if ".att." not in name}
+    state = {name: t for name, t in model.state_dict().items() if ".att." not in name}
     for i, att in enumerate(layers):
         state |= {f"blocks.{i}.att.{name}": t for name, t in convert(att).items()}
-    new.load_state_dict(state, assign=True)
+    with torch.inference_mode(False):  # what is born in inference_mode could not be trained afterwards
+        new.load_state_dict({name: t.clone() for name, t in state.items()}, assign=True)
     return new.train(model.training)
 
 

@@ -47,6 +47,7 @@ def expanded_attention(q: Tensor, c: Tensor, k_up: Tensor, v_up: Tensor, dropout
     r = k_up.shape[-1]
     k = torch.einsum("bsr,hdr->bhsd", c[..., :r], k_up)
     v = torch.einsum("bsr,hdr->bhsd", c[..., :r], v_up)
+    q, c = q.to(k.dtype), c.to(k.dtype)  # autocast has made k and v of another dtype
     R = c.shape[-1] - r
     if R:  # SDPA wants values as wide as the keys: narrower ones make it store all weights, (B, H, T, S)
         k = torch.cat([k, c[:, None, :, r:].expand(-1, k.shape[1], -1, -1)], dim=-1)
@@ -309,7 +310,7 @@ def _principal_factor(att: MultiHeadAttention, x: Tensor, latent_dim: int) -> di
     weight, x = state["qkv.weight"][E:], x.double().flatten(0, 1)    # (2E, E), (N, E)
     mean = x.mean(dim=0)
     covariance = (x - mean).T @ (x - mean) / len(x)
-    ridge = 1e-6 * covariance.diagonal().mean()  # directions that the text lacks come last, in the weights' order
+    ridge = 1e-6 * covariance.diagonal().mean() or 1.0  # directions that the text lacks come last, in the weights' order
     covariance.diagonal().add_(ridge)
     _, directions = torch.linalg.eigh(weight @ covariance @ weight.T)  # in ascending order
     up = directions[:, -latent_dim:]                                 # (2E, r), orthonormal

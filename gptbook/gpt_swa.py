@@ -27,9 +27,9 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout_p: 
     _check_groups(q, k, v, dropout_p)
     check_int("window", window, 1)
     T, S = q.shape[2], k.shape[2]
+    window, block = min(window, S), min(T, 64)
     if T == 1:
         return grouped_attention(q, k[:, :, -window:], v[:, :, -window:], dropout_p)
-    window, block = min(window, S), min(T, 64)
     # Key j counts from the window - 1 keys before the block, query i from the block's first: it sees i <= j < i + window.
     i, j = torch.arange(block, device=q.device)[:, None], torch.arange(block + window - 1, device=q.device)
     mask = (i <= j) & (j < i + window)
@@ -154,6 +154,12 @@ class SlidingWindowAttention(GroupedQueryAttention):
             raise ValueError(f"a layer has one letter of window_pattern, got {pattern!r}; pass cfg.for_layer(i)")
         self.window = self.cfg.sliding_window_size if pattern == "L" else None
         self.cache_class = KVCache if pattern == "G" else RingCache
+
+    def _check_cache(self, cache: Any) -> None:
+        """Raise unless cache is None or one for this layer's window."""
+        super()._check_cache(cache)
+        if cache is not None and self.window is not None and cache.window != self.window:
+            raise ValueError(f"cache must be for the layer's window of {self.window}, got {cache!r} for {cache.window}")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q (B, H, T, D), k and v (B, K, S, D) -> (B, T, E); the queries are the last T of the S positions."""

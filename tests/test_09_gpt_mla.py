@@ -515,3 +515,30 @@ def test_a_wrong_model_or_rank_is_refused_before_the_text_is_read():
     with pytest.raises(TypeError, match="GPTModel of MultiHeadAttention"):
         mla_from_mha(GPTModel(config(), attention=HalfCacheAttention), 3, IDS)
     assert not read
+
+
+@pytest.mark.parametrize("R", [0, 4])
+def test_both_ways_take_float32_under_autocast(R):
+    torch.manual_seed(0)
+    q, c = torch.randn(1, 2, 3, 8 + R), torch.randn(1, 5, 6 + R)
+    k_up, v_up = torch.randn(2, 2, 8, 6)
+    exact = expanded_attention(q, c, k_up, v_up)
+    with torch.autocast("cpu", torch.bfloat16):
+        for way in (expanded_attention, absorbed_attention):
+            assert (way(q, c, k_up, v_up).float() - exact).abs().max() <= 0.05 * exact.abs().max()
+
+
+def test_full_rank_from_a_single_token():
+    cfg = {"vocab_size": 9, "context_length": 8, "emb_dim": 8, "n_heads": 2, "n_layers": 1}
+    model = GPTModel(cfg).double().eval()
+    ids = torch.arange(6)[None]
+    converted = mla_from_mha(model, 8, ids[:, :1])
+    assert (converted(ids) - model(ids)).abs().max() <= 1e-9 * model(ids).abs().max()
+
+
+def test_a_conversion_in_inference_mode_can_be_trained():
+    model = GPTModel({"vocab_size": 9, "context_length": 8, "emb_dim": 8, "n_heads": 2, "n_layers": 1})
+    ids = torch.arange(6)[None]
+    with torch.inference_mode():
+        converted = mla_from_mha(model, 4, ids)
+    converted(ids).sum().backward()

@@ -525,3 +525,9 @@ def test_new_cache_follows_the_weights_and_autocast(dtype):
     assert att.new_cache(1, 9, device="meta").values.device.type == "meta"
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert att.new_cache(1, 9).keys.dtype == (torch.float64 if dtype == torch.float64 else torch.bfloat16)
+
+
+def test_dropout_of_a_single_query():
+    q, k, v = (torch.ones(1, 2, T, 4) for T in (1, 9, 9))
+    torch.manual_seed(0)
+    assert not torch.allclose(windowed_attention(q, k, v, 5, dropout_p=0.5), torch.ones(1, 2, 1, 4))

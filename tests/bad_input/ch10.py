@@ -105,6 +105,8 @@ CASES = [
      ValueError, ["sliding_window_size", "unknown"]),
     ("model: pattern of the wrong length", lambda: GPTModel({**CFG, "window_pattern": "LLLG"}, attention=SlidingWindowAttention),
      ValueError, ["window_pattern", "n_layers 3"]),
+    ("layer: a ring of another window", lambda: SlidingWindowAttention(CFG | {"window_pattern": "L"})(
+        torch.zeros(1, 1, 8), RingCache(1, 2, 16, 4, window=2)), ValueError, ["cache", "window of 4", "for 2"]),
     ("swa_from_mha: window 0", lambda: swa_from_mha(mha(), 0), ValueError, ["sliding_window_size", "0"]),
     ("swa_from_mha: window a float", lambda: swa_from_mha(mha(), 4.5), TypeError, ["sliding_window_size", "4.5"]),
     ("swa_from_mha: unknown letter", lambda: swa_from_mha(mha(), 4, "LLX"), ValueError, ["window_pattern", "'LLX'"]),
