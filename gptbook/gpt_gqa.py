@@ -149,7 +149,7 @@ def gqa_from_mha(model: GPTModel, num_kv_groups: int, pool: str = "mean") -> GPT
         return torch.randn_like(first) * 0.02 if first.dim() == 3 else torch.zeros_like(first)
 
     def convert(att: MultiHeadAttention) -> dict[str, Tensor]:
-        state = {name: t.clone() for name, t in att.state_dict().items()}
+        state = dict(att.state_dict())
         for name in state:
             if name.startswith("qkv."):  # weight (3E, E) or bias (3E,)
                 q, k, v = state[name].unflatten(0, (3, att.n_heads, att.head_dim))  # each (H, D, ...)

@@ -16,7 +16,7 @@ from .attention import causal_attention
 from .dataset_loader import check_int
 from .gpt import GPTModel
 from .gpt_gqa import _with_attention, grouped_attention
-from .kv_cache import MultiHeadAttention, _activation_dtype, _check_device
+from .kv_cache import MultiHeadAttention, _activation_dtype, _allocate
 from .layers import GPTConfig
 
 # %% ../chapters/09_mla.ipynb #cell-015
@@ -98,12 +98,7 @@ class LatentCache:
                  device: torch.device | str | None = None) -> None:
         for name, value in (("batch_size", batch_size), ("max_length", max_length), ("width", width)):
             check_int(name, value, 1)
-        dtype = torch.get_default_dtype() if dtype is None else dtype
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
-        _check_device(device)
-        with torch.inference_mode(False):  # a tensor born in inference_mode cannot be written outside it
-            self.rows = torch.zeros(batch_size, max_length, width, dtype=dtype, device=device)
+        self.rows = _allocate((batch_size, max_length, width), dtype, device)
         self.length = 0
 
     def __repr__(self) -> str:
@@ -322,7 +317,7 @@ def _principal_factor(att: MultiHeadAttention, x: Tensor, latent_dim: int) -> di
         new["qkv.bias"] = F.pad(state["qkv.bias"][:E], (0, latent_dim))
         constant = constant + state["qkv.bias"][2 * E:]
     new["out_proj.bias"] = state["out_proj.bias"] + state["out_proj.weight"] @ constant
-    return {name: t.to(att.qkv.weight.dtype, copy=True).contiguous() for name, t in new.items()}
+    return {name: t.to(att.qkv.weight.dtype).contiguous() for name, t in new.items()}
 
 
 @torch.no_grad()

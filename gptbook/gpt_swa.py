@@ -184,5 +184,4 @@ def swa_from_mha(model: GPTModel, sliding_window_size: int, window_pattern: str 
     sliding_window_size W and window_pattern as in SWAConfig.
     """
     changes = {"sliding_window_size": sliding_window_size, "window_pattern": window_pattern}
-    return _with_attention(model, SlidingWindowAttention, changes,
-                           lambda att: {name: t.clone() for name, t in att.state_dict().items()})
+    return _with_attention(model, SlidingWindowAttention, changes, lambda att: dict(att.state_dict()))

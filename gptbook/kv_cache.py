@@ -26,6 +26,16 @@ def _check_device(device: torch.device | str | None) -> None:
         raise ValueError(f"device must be one that PyTorch can use here, such as 'cpu', got {device!r}") from error
 
 
+def _allocate(shape: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None) -> Tensor:
+    """Zeros for a cache. Raises TypeError or ValueError for a dtype that is not floating-point and an absent device."""
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+    _check_device(device)
+    with torch.inference_mode(False):  # a tensor born in inference_mode cannot be written outside it
+        return torch.zeros(shape, dtype=dtype, device=device)
+
+
 class KVCache:
     """Keys and values of one layer, with room for max_length positions allocated once.
 
@@ -40,13 +50,7 @@ class KVCache:
         for name, value in (("batch_size", batch_size), ("n_heads", n_heads), ("max_length", max_length),
                             ("head_dim", head_dim)):
             check_int(name, value, 1)
-        dtype = torch.get_default_dtype() if dtype is None else dtype
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
-        _check_device(device)
-        with torch.inference_mode(False):  # a tensor born in inference_mode cannot be written outside it
-            self.keys = torch.zeros(batch_size, n_heads, max_length, head_dim, dtype=dtype, device=device)
-            self.values = torch.zeros_like(self.keys)
+        self.keys, self.values = (_allocate((batch_size, n_heads, max_length, head_dim), dtype, device) for _ in range(2))
         self.length = 0
 
     def __repr__(self) -> str:

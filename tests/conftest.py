@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -104,3 +106,19 @@ def browser():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+class Watch(TorchDispatchMode):
+    """Bytes copied or concatenated, and the largest result with memory of its own."""
+
+    written = largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten.cat.default, torch.ops.aten.copy_.default, torch.ops.aten.clone.default):
+            self.written += out.nbytes
+        for t in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in known:
+                self.largest = max(self.largest, t.nbytes)
+        return out

@@ -10,6 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from conftest import Watch
 from gptbook import KVCache, MultiHeadAttention
 
 DTYPES = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -139,22 +140,6 @@ def test_autocast_gives_the_cache_its_dtype():
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
-
-
-class Watch(TorchDispatchMode):
-    """Bytes copied or concatenated, and the largest result with memory of its own."""
-
-    written = largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
-        out = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten.cat.default, torch.ops.aten.copy_.default, torch.ops.aten.clone.default):
-            self.written += out.nbytes
-        for t in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in known:
-                self.largest = max(self.largest, t.nbytes)
-        return out
 
 
 def test_update_returns_views_and_writes_only_the_new_positions():

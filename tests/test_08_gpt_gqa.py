@@ -5,11 +5,11 @@ import copy
 
 import pytest
 import torch
+from conftest import Watch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from gptbook import (
@@ -240,20 +240,6 @@ def test_equal_to_transformers_with_copied_weights(family, K):
 
 
 # --- memory and operations ------------------------------------------------------------------------------------------
-
-
-class Watch(TorchDispatchMode):
-    """The largest result with memory of its own, in bytes."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
-        out = func(*args, **(kwargs or {}))
-        for t in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in known:
-                self.largest = max(self.largest, t.nbytes)
-        return out
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 import torch
+from conftest import Watch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import gptbook.gpt_mla as gpt_mla
@@ -189,22 +189,6 @@ def test_positions_go_on_behind_the_cache(start):
 
 
 # --- the cache -----------------------------------------------------------------------------------------------------
-
-
-class Watch(TorchDispatchMode):
-    """Bytes copied or concatenated, and the largest result with memory of its own."""
-
-    written = largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
-        out = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten.cat.default, torch.ops.aten.copy_.default, torch.ops.aten.clone.default):
-            self.written += out.nbytes
-        for t in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in known:
-                self.largest = max(self.largest, t.nbytes)
-        return out
 
 
 def test_update_returns_a_view_and_writes_only_the_new_positions():
