@@ -1,16 +1,24 @@
 """One decode step and one prefill of every attention variant, against multi-head attention, in one interleaved run.
 
-    python benchmarks/attention.py [--layers 12] [--rounds 15] [--device cpu] [--dtype float32] [--out FILE] [--flex]
+    python benchmarks/attention.py [--layers 12] [--rounds 15] [--lengths 1024 4096 16384] [--device cpu] [--dtype float32]
+                                   [--flex] [--profile] [--out FILE]
 
 GPT-2 124M's attention (E = 768, 12 heads), without the rest of the model. A decode step goes through --layers layers,
 each with weights and a cache of its own, as in a model: a single layer's cache may stay in the processor's. A prefill
-goes through one. Every variant gets the same warm-up, the rounds are interleaved, and medians are compared. What the
-machine can do (reading memory, multiplying matrices) is measured in the same run: the table shows the shares of both
-that a step reached, and in the row "projections alone" what no attention can make faster. --flex adds PyTorch's compiled flex_attention to the prefills; on a GPU it is always there.
+goes through one, without a cache. Every variant gets the same warm-up, the rounds are interleaved, and medians are
+compared. What the machine can do (reading memory, multiplying matrices) is measured in the same run: the table shows the
+shares of both that a step reached, and in the row "projections alone" what no attention can make faster. --flex adds
+PyTorch's compiled flex_attention to the prefills; on a GPU it is always there.
+
+The last table holds the speeds against those that were aimed at, and against the bytes: a step that did nothing but
+read its weights and its cache would be faster than MHA's by the ratio of these bytes. After the timed rounds a few more
+steps of each variant run under torch.profiler, which says what share of a step goes into its linear layers, into
+attention, into writing the cache, and into the rest; --profile prints these shares.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
@@ -18,9 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch reads it when it is imported; else the profiler writes many lines
+
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.nn import functional as F
+from torch.profiler import profile, record_function
 from tqdm import tqdm
 
 from gptbook import (
@@ -93,11 +105,21 @@ VARIANTS: dict[str, tuple[type[Any], dict[str, Any], dict[str, Any], bool, bool]
     "half cache, absorbed": (HalfCacheAttention, {}, {"absorb": True}, True, False),
     "MLA-96, absorbed": (MultiHeadLatentAttention, {"latent_dim": 96}, {"absorb": True}, True, False),
     "MLA-96, re-expanded": (MultiHeadLatentAttention, {"latent_dim": 96}, {"absorb": False}, True, True),
-    "window 256, ring": (SlidingWindowAttention, {"sliding_window_size": WINDOW}, {}, True, True),
+    "window 256, ring": (SlidingWindowAttention, {"sliding_window_size": WINDOW}, {}, True, False),
+    "window 256, blocks": (SlidingWindowAttention, {"sliding_window_size": WINDOW}, {}, False, True),
     "window 256, mask": (MaskedWindow, {}, {}, True, True),
-    "projections alone": (ProjectionsAlone, {}, {}, True, True),
+    "projections alone": (ProjectionsAlone, {}, {}, True, False),
     "window 256, flex": (FlexWindow, {"sliding_window_size": WINDOW}, {}, False, True),
 }
+# the speeds against MHA that the project set out to reach: (kind, length) -> variant -> times
+TARGETS = {
+    ("decode", 4096): {"GQA-4": 2.0, "GQA-2": 2.7, "MLA-96, absorbed": 2.7, "window 256, ring": 3.3},
+    ("decode", 16384): {"GQA-4": 5.0, "GQA-2": 8.0, "MLA-96, absorbed": 10.0, "window 256, ring": 20.0},
+    ("prefill", 16384): {"window 256, blocks": 4.5},
+}
+# what a profile tells apart, and PyTorch's operations that count for it, with all that these call; what is left is "rest"
+PARTS = {"projections": ("aten::linear",), "cache": ("cache.update",),
+         "attention": ("aten::scaled_dot_product_attention", "aten::einsum", "aten::matmul", "aten::softmax")}
 
 
 def layers_of(name: str, n: int, dtype: torch.dtype, device: str) -> list[Any]:
@@ -146,6 +168,29 @@ def interleaved(calls: dict[str, Callable[[], Any]], rounds: int, device: str, l
         for name, call in calls.items():
             times[name].append(seconds(call, device))
     return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def shares(layers: list[Any], caches: list[Any], x: Tensor, device: str, steps: int = 9) -> dict[str, float]:
+    """What share of a decode step each of PARTS and the rest take, and the seconds of a step while it is watched.
+
+    On a GPU a part is the time of its kernels, and the rest is what the step took besides. Leaves the caches marked.
+    """
+    part_of = {operation: part for part, operations in PARTS.items() for operation in operations}
+    for cache in caches:
+        cache.update = record_function("cache.update")(cache.update)
+    decode_step(layers, caches, x)
+    with profile() as watched:
+        wall = sum(seconds(lambda: decode_step(layers, caches, x), device) for _ in range(steps))
+    found = dict.fromkeys((*PARTS, "rest"), 0.0)
+    for event in watched.events() or ():
+        caller = event.cpu_parent
+        while caller and caller.name not in part_of:
+            caller = caller.cpu_parent
+        if event.name in part_of and not caller and event.device_type == DeviceType.CPU:
+            microseconds = event.cpu_time_total if device == "cpu" else event.device_time_total
+            found[part_of[event.name]] += microseconds / 1e6 / wall
+    found["rest"] = 1 - sum(found.values())
+    return {**{part: round(share, 4) for part, share in found.items()}, "seconds": wall / steps}
 
 
 def limits(dtype: torch.dtype, device: str) -> dict[str, float]:
@@ -200,20 +245,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(), "torch": torch.__version__,
         "rounds": args.rounds, "layers": args.layers, **limits(dtype, args.device), "decode": [], "prefill": []}
     for S in args.lengths:
-        calls, doing = {}, {}
+        calls, doing, steps = {}, {}, {}
         for name, (*_, decodes, _) in VARIANTS.items():
             if decodes:
                 layers = layers_of(name, args.layers, dtype, args.device)
                 caches, x = [filled(layer, S) for layer in layers], torch.randn(1, 1, E, dtype=dtype, device=args.device)
-                calls[name] = lambda layers=layers, caches=caches, x=x: decode_step(layers, caches, x)
+                steps[name] = layers, caches, x
+                calls[name] = lambda step=steps[name]: decode_step(*step)
                 doing[name] = work(name, layers, caches, S)
         medians = interleaved(calls, args.rounds, args.device, f"decode {S}")
         for name, median in medians.items():
             read, flops = doing[name]
             record["decode"].append({
-                "variant": name, "S": S, "seconds": median, "speed": medians["MHA"] / median,
+                "variant": name, "S": S, "bytes": read, "seconds": median, "speed": medians["MHA"] / median,
                 "of_bandwidth": read / median / record["bytes_per_second"],
-                "of_flops": flops / median / record["flops_per_second"]})
+                "of_flops": flops / median / record["flops_per_second"], "profile": shares(*steps[name], args.device)})
     for T in args.lengths:
         x = torch.randn(1, T, E, dtype=dtype, device=args.device)
         calls = {}
@@ -227,8 +273,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
-def show(record: dict[str, Any]) -> None:
-    """The two tables."""
+def show(record: dict[str, Any], profiles: bool) -> None:
+    """Speeds, targets and, where wanted, profiles."""
     print(f"{record['device']}, {record['dtype']}, {record['threads']} threads, {record['cpu']}, torch {record['torch']}; "
           f"reads {record['bytes_per_second'] / 1e9:.0f} GB/s, multiplies {record['flops_per_second'] / 1e9:.0f} GFLOP/s")
     for kind, axis in (("decode", "S"), ("prefill", "T")):
@@ -242,31 +288,44 @@ def show(record: dict[str, Any]) -> None:
                 shares = f"  {row['of_bandwidth']:.2f} / {row['of_flops']:.2f}" if kind == "decode" else ""
                 line += f"{row['speed']:.2f}{shares}".rjust(22)
             print(line)
+    rows = {(kind, row["variant"], row[axis]): row for kind, axis in (("decode", "S"), ("prefill", "T")) for row in record[kind]}
+    print(f"\n{'speed aimed at':28}{'length':>8}{'aim':>8}{'bytes allow':>13}{'measured':>10}")
+    for (kind, length), aims in TARGETS.items():
+        for name, aim in aims.items():
+            if row := rows.get((kind, name, length)):
+                allowed = f"{rows[kind, 'MHA', length]['bytes'] / row['bytes']:.1f}" if "bytes" in row else ""
+                print(f"{kind + ' ' + name:28}{length:8,}{aim:8.1f}{allowed:>13}{row['speed']:10.2f}"
+                      f"   {'reached' if row['speed'] >= aim else 'not reached'}")
+    if profiles:
+        print(f"\n{'a decode step, in %':24}{'S':>8}" + "".join(f"{part:>13}" for part in (*PARTS, "rest")) + f"{'watched/timed':>15}")
+        for row in record["decode"]:
+            print(f"{row['variant']:24}{row['S']:8,}" + "".join(f"{row['profile'][part]:13.0%}" for part in (*PARTS, "rest"))
+                  + f"{row['profile']['seconds'] / row['seconds']:15.2f}")
 
 
 def plot(record: dict[str, Any], path: Path) -> None:
-    """Speed against MHA over the cached positions, and over the prompt."""
+    """Speed against MHA over the cached positions, and over the prompt; a variant looks the same in both."""
     import matplotlib
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
-    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 11})
+    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 13})
     colours = ["#0072B2", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#000000"]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    looks = {name: {"color": colours[i % 7], "marker": "osD^v<>xP*"[i % 10], "linestyle": "-" if i < 7 else "--"}
+             for i, name in enumerate(name for name in VARIANTS if name != "MHA")}
+    figure, axes = plt.subplots(2, 1, figsize=(6.4, 11.2), layout="constrained")
     for ax, kind, axis, title in ((axes[0], "decode", "S", "one decode step"), (axes[1], "prefill", "T", "prefill")):
-        names = [n for n in dict.fromkeys(row["variant"] for row in record[kind]) if n != "MHA"]
-        for i, name in enumerate(names):
+        for name in dict.fromkeys(row["variant"] for row in record[kind] if row["variant"] != "MHA"):
             rows = [row for row in record[kind] if row["variant"] == name]
-            ax.plot([row[axis] for row in rows], [row["speed"] for row in rows], marker="osD^v<>xP*"[i % 10], label=name,
-                    color=colours[i % 7], linestyle="-" if i < 7 else "--")
+            ax.plot([row[axis] for row in rows], [row["speed"] for row in rows], label=name, **looks[name])
         ax.axhline(1, color="#5f5f5f", linewidth=1)
         ax.set(xscale="log", yscale="log", title=title, xlabel="cached positions S" if kind == "decode" else "prompt T",
                ylabel="times MHA's speed")
         ax.set_xticks([row[axis] for row in record[kind] if row["variant"] == "MHA"])
         ax.set_xticklabels([f"{row[axis]:,}" for row in record[kind] if row["variant"] == "MHA"])
         ax.minorticks_off()
-        ax.set_yticks([y for y in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if ax.get_ylim()[0] < y < ax.get_ylim()[1]])
+        ax.set_yticks([y for y in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if ax.get_ylim()[0] < y < ax.get_ylim()[1]])
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=11, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16), frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -278,10 +337,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--flex", action="store_true")
+    parser.add_argument("--profile", action="store_true", help="print where the time of a decode step goes")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "attention.json")
     args = parser.parse_args()
     record = run(args)
-    show(record)
+    show(record, args.profile)
     args.out.parent.mkdir(exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     plot(record, args.out.with_suffix(".svg"))

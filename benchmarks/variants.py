@@ -1,12 +1,14 @@
 """All attention variants trained alike: the same data, seeds, optimiser and number of tokens, on Austen's novels.
 
-    python benchmarks/variants.py [--seeds 0 1 2] [--steps 400] [--threads 1] [--out benchmarks/results/variants.json]
+    python benchmarks/variants.py [--only MHA MLA-48] [--rates 1.75e-3] [--seeds 0 1 2] [--steps 400] [--threads 1]
+                                  [--decoding] [--out benchmarks/results/variants.json]
 
 A run is held-out bits a byte on the whole of Persuasion after --steps steps, at one of two highest learning rates: the
-variants do not all like the same. What the file already holds is not run again, so an interrupted comparison goes on
-where it was. The order is by seed, so that all variants have as many runs.
-At the end the speed of decoding is measured anew, interleaved: one token through a model of the same sizes but for its
-context, behind 4,095 cached ones.
+variants do not all like the same. The two variants between which the comparison is decided have a third rate between
+these. --only and --rates name other runs to add. What the file already holds is not run again, so an interrupted
+comparison goes on where it was. The order is by seed, so that all variants have as many runs.
+The speed of decoding is measured where the file has none, and anew with --decoding, interleaved: one token through a
+model of the same sizes but for its context, behind 4,095 cached ones.
 """
 
 import argparse
@@ -24,7 +26,8 @@ from gptbook import (
     GPTDatasetV1, GPTModel, GroupedQueryAttention, MultiHeadAttention, MultiHeadLatentAttention,
     SlidingWindowAttention, TRAIN_NOVELS, TrainConfig, austen_tokenizer, bits_per_byte, load_novel, train)
 
-RATES = (1e-3, 3e-3)
+RATES = (1e-3, 3e-3)  # for every variant
+BETWEEN = {"MHA": (1.75e-3,), "MLA-48": (1.75e-3,)}  # and for these two
 BASE = {"vocab_size": 4096, "context_length": 128, "emb_dim": 192, "n_heads": 6, "n_layers": 3}
 VARIANTS = {
     "MHA": (MultiHeadAttention, {}),
@@ -39,6 +42,11 @@ VARIANTS = {
     "SWA-8 LLG": (SlidingWindowAttention, {"sliding_window_size": 8, "window_pattern": "LLG"}),
     "SWA-8 LLG, GQA-2": (SlidingWindowAttention, {"sliding_window_size": 8, "window_pattern": "LLG", "num_kv_groups": 2}),
 }
+
+
+def planned(names: list[str], rates: list[float] | None, seeds: list[int], steps: int) -> list[tuple[str, int, int, float]]:
+    """(variant, seed, steps, rate) of each run, seed by seed; where rates is None, every variant's own."""
+    return [(name, seed, steps, rate) for seed in seeds for name in names for rate in rates or (*RATES, *BETWEEN.get(name, ()))]
 
 
 def model_of(name: str, **changes) -> GPTModel:
@@ -70,7 +78,7 @@ def train_one(name: str, seed: int, steps: int, max_lr: float) -> dict:
             "cache_bytes_per_token": cache_bytes_per_token(name),
             "train_loss": statistics.mean(record["loss"] for record in history[-20:]),
             "bits_per_byte": bits_per_byte(model, load_novel("persuasion"), tokenizer),
-            "seconds": round(seconds, 1)}
+            "seconds": round(seconds, 1), "cpu": torch.backends.cpu.get_cpu_capability()}
 
 
 @torch.inference_mode()
@@ -96,50 +104,64 @@ def decoding(S: int = 4096, rounds: int = 51) -> dict[str, float]:
 
 
 def table(runs: list[dict], speed: dict[str, float]) -> None:
-    """Mean bits a byte and its standard error at each rate, and the difference from MHA, each at its better rate."""
-    print(f"{'variant':18}{'parameters':>12}{'bytes/token':>13}" + "".join(f"{f'at {rate:g}':>18}" for rate in RATES)
-          + f"{'better, - MHA':>20}{'decoding':>10}")
-    best = {}
-    for name in VARIANTS:
-        scores = [[run["bits_per_byte"] for run in sorted(runs, key=lambda run: run["seed"])
-                   if (run["variant"], run["max_lr"]) == (name, rate)] for rate in RATES]
-        if min(map(len, scores)) > 1:
-            own = next(run for run in runs if run["variant"] == name)
-            best[name] = min(scores, key=statistics.mean)
-            difference = [a - b for a, b in zip(best[name], best.get("MHA", best[name]))]
-            cells = [f"{statistics.mean(x):.3f} ± {standard_error(x):.3f}" for x in (*scores, difference)]
-            print(f"{name:18}{own['parameters']:12,}{own['cache_bytes_per_token']:13.0f}{cells[0]:>18}{cells[1]:>18}"
-                  f"{cells[2]:>20}{speed[name]:10.2f}")
+    """Mean bits a byte and its standard error at each rate, and the difference from MHA, seed by seed.
+
+    The difference is of each at its best among the rates at which both were trained: more rates are more chances.
+    """
+    scores: dict[str, dict[float, dict[int, float]]] = {}  # variant -> rate -> seed -> bits a byte
+    for run in runs:
+        scores.setdefault(run["variant"], {}).setdefault(run["max_lr"], {})[run["seed"]] = run["bits_per_byte"]
+    rates = sorted({run["max_lr"] for run in runs})
+    print(f"{'variant':18}{'parameters':>12}{'bytes/token':>13}" + "".join(f"{f'at {rate:g}':>16}" for rate in rates)
+          + f"{'best, - MHA':>16}{'decoding':>10}")
+    for name, own in scores.items():
+        both = [rate for rate in own if rate in scores.get("MHA", {})]
+        best, mha = (min((scores[n][rate] for rate in both), key=lambda by_seed: statistics.mean(by_seed.values()), default={})
+                     for n in (name, "MHA"))
+        columns = [[*own.get(rate, {}).values()] for rate in rates] + [[best[seed] - mha[seed] for seed in best if seed in mha]]
+        run = next(run for run in runs if run["variant"] == name)
+        print(f"{name:18}{run['parameters']:12,}{run['cache_bytes_per_token']:13.0f}"
+              + "".join(f"{mean_and_error(values):>16}" for values in columns) + f"{speed[name]:10.2f}")
 
 
-def standard_error(values: list[float]) -> float:
-    """Of the mean of these."""
-    return statistics.stdev(values) / len(values) ** 0.5
+def mean_and_error(values: list[float]) -> str:
+    """The mean of these and its standard error, as far as there are any."""
+    if len(values) < 2:
+        return f"{values[0]:.3f}" if values else "-"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def write(record: dict, path: Path) -> None:
+    """The file, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(draft, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--rates", type=float, nargs="+", help="in place of each variant's own")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1, help="one, so that other work disturbs the runs less")
+    parser.add_argument("--decoding", action="store_true", help="measure the speed of decoding anew")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "variants.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     record = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     if record["runs"] and record["base"] != BASE:
         parser.error(f"{args.out} holds runs of other sizes: {record['base']}; give another --out")
-    record |= {"base": BASE, "torch": torch.__version__, "machine": platform.machine(), "threads": args.threads,
-               "cpu": torch.backends.cpu.get_cpu_capability()}
+    record |= {"base": BASE, "torch": torch.__version__, "machine": platform.machine(), "threads": args.threads}
     done = {(run["variant"], run["seed"], run["steps"], run["max_lr"]) for run in record["runs"]}
-    todo = [(name, seed, args.steps, rate) for seed in args.seeds for rate in RATES for name in VARIANTS]
+    todo = planned(args.only, args.rates, args.seeds, args.steps)
     for run in tqdm([run for run in todo if run not in done], unit="run"):
         record["runs"].append(train_one(*run))
-        args.out.parent.mkdir(exist_ok=True)
-        draft = args.out.with_suffix(".tmp")
-        draft.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(draft, args.out)
-    record["decoding_at_4096"] = decoding()
-    args.out.write_text(json.dumps(record, indent=1) + "\n")
+        write(record, args.out)
+    if args.decoding or "decoding_at_4096" not in record:
+        record["decoding_at_4096"], record["decoding_cpu"] = decoding(), torch.backends.cpu.get_cpu_capability()
+    write(record, args.out)
     table([run for run in record["runs"] if run["steps"] == args.steps], record["decoding_at_4096"])
 
 

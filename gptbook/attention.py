@@ -21,12 +21,16 @@ def _check_heads(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> None:
             raise ValueError(f"{name} must be (batch, heads, positions, head size), got {tuple(t.shape)}")
     if not q.dtype == k.dtype == v.dtype:
         raise TypeError(f"q, k and v must have one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
+    if not q.device == k.device == v.device:
+        raise ValueError(f"q, k and v must be on one device, got {q.device}, {k.device} and {v.device}")
     if q.shape[:2] != k.shape[:2] or k.shape[:3] != v.shape[:3] or q.shape[3] != k.shape[3]:
         raise ValueError("q (B, H, T, D), k (B, H, S, D) and v (B, H, S, any) do not fit: "
                          f"got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}")
     if not 0 < q.shape[2] <= k.shape[2]:
         raise ValueError(f"the T queries must be the last T of S positions, 0 < T <= S, got T = {q.shape[2]} "
                          f"and S = {k.shape[2]}")
+    if isinstance(dropout_p, bool) or not isinstance(dropout_p, (int, float)):
+        raise TypeError(f"dropout_p must be a number in [0, 1), got {dropout_p!r}")
     if not 0 <= dropout_p < 1:
         raise ValueError(f"dropout_p must be in [0, 1), got {dropout_p}")
 

@@ -133,6 +133,8 @@ class SWAConfig(GQAConfig):
     def for_layer(self, layer: int) -> Self:
         """The config of one layer, 0 the first: its letter of the pattern alone."""
         check_int("layer", layer, 0)
+        if layer >= self.n_layers:
+            raise ValueError(f"layer must be below n_layers {self.n_layers}, got {layer}")
         return replace(self, window_pattern=self.window_pattern[layer % len(self.window_pattern)])
 
 # %% ../chapters/10_swa.ipynb #cell-052

@@ -295,11 +295,20 @@ def save_checkpoint(path: str | os.PathLike[str], model: GPTModel,
     except (TypeError, ValueError) as error:
         raise ValueError(f"history must hold finite numbers, which JSON can write: {error}") from error
     data = save({name: value.detach().contiguous() for name, value in tensors.items()}, {"gptbook": header})
+    with _whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; at the end of the block it is renamed to `path`, once its bytes are on the disk.
+
+    Where the block or the disk fails, the new file is removed, a former one stays, and OSError names `path`.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:

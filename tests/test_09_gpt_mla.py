@@ -113,7 +113,7 @@ def test_both_ways_are_attention_to_the_keys_and_values(T, before, H, D, r, R, B
 @pytest.mark.parametrize("D, r", [(16, 8), (16, 16), (16, 24), (16, 96), (4, 48)])
 def test_the_choice_is_the_one_with_fewer_counted_operations(monkeypatch, D, r, R):
     chosen = []
-    for name in ("absorbed_attention", "expanded_attention"):
+    for name in ("_absorb", "_expand"):
         way = getattr(gpt_mla, name)
         monkeypatch.setattr(gpt_mla, name, lambda *args, name=name, way=way: (chosen.append(name), way(*args))[1])
 
@@ -127,13 +127,24 @@ def test_the_choice_is_the_one_with_fewer_counted_operations(monkeypatch, D, r, 
         absorbed, expanded = counted(absorbed_attention, T, S), counted(expanded_attention, T, S)
         chosen.clear()
         latent_attention(*parts(T, S, H=3, D=D, r=r, R=R))
-        assert chosen == ["absorbed_attention" if absorbed <= expanded else "expanded_attention"], (T, S)
+        assert chosen == ["_absorb" if absorbed <= expanded else "_expand"], (T, S)
         seen |= set(chosen)
-        for absorb, name in ((True, "absorbed_attention"), (False, "expanded_attention")):
+        for absorb, name, way in ((True, "_absorb", absorbed_attention), (False, "_expand", expanded_attention)):
             chosen.clear()
             latent_attention(*parts(T, S, H=3, D=D, r=r, R=R), absorb=absorb)
-            assert chosen == [name]
+            way(*parts(T, S, H=3, D=D, r=r, R=R))
+            assert chosen == [name, name]
     assert len(seen) == 1 + (r > D)
+
+
+@pytest.mark.parametrize("way", [expanded_attention, absorbed_attention, latent_attention])
+def test_the_arguments_are_checked_once(monkeypatch, way):
+    calls, check = [], gpt_mla._check_latents
+    monkeypatch.setattr(gpt_mla, "_check_latents", lambda *args: (calls.append(1), check(*args)))
+    for T in (1, 9):
+        calls.clear()
+        way(*parts(T, 9))
+        assert calls == [1]
 
 
 @pytest.mark.parametrize("way", [expanded_attention, absorbed_attention])
@@ -335,6 +346,22 @@ def test_autocast_gives_the_cache_its_dtype(kind, absorb):
         assert layer(kind, torch.float64).new_cache(1, 4).rows.dtype == torch.float64  # which autocast leaves alone
 
 
+@pytest.mark.parametrize("R", [0, 4])
+def test_the_norm_of_the_latent_is_taken_in_full_precision_under_autocast(R):
+    attention, r = layer("latent", torch.float32, H=4, D=16, latent_dim=48, rope_dim=R), 48
+    torch.nn.init.uniform_(attention.latent_norm.weight, 0.5, 2.0)
+    x, cache = torch.randn(2, 9, 64), None
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        latent = attention.qkv(x)[..., 4 * (16 + R):][..., :r]
+        cache = attention.new_cache(2, 9)
+        attention(x, cache)
+    assert latent.dtype == cache.rows.dtype == torch.bfloat16
+    expected = F.rms_norm(latent.float(), (r,), attention.latent_norm.weight.detach(), eps=1e-6)
+    rounded = F.rms_norm(latent, (r,), attention.latent_norm.weight.detach().bfloat16(), eps=1e-6)
+    assert torch.equal(cache.rows[..., :r], expected.bfloat16())
+    assert not torch.equal(cache.rows[..., :r], rounded), "the case does not show the precision of the norm"
+
+
 @pytest.mark.parametrize("absorb", [None, True, False])
 @pytest.mark.parametrize("R", [0, 16])
 @pytest.mark.parametrize("T, before", [(512, 0), (256, 256), (20, 492)])
@@ -487,6 +514,45 @@ def test_an_error_in_the_middle_of_reading_leaves_no_hook_and_the_mode():
     with pytest.raises(KeyboardInterrupt):
         mla_from_mha(model, 3, IDS)
     handle.remove()
+    assert model.training and not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_part_of_the_model_keeps_its_own_mode(fails):
+    model = trained(drop_rate=0.3).train()
+    model.blocks[0].att.eval()
+    model.drop.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if fails:
+            with pytest.raises(ValueError, match="input_ids"):
+                mla_from_mha(model, 3, IDS + 19)
+        else:
+            converted = mla_from_mha(model, 3, IDS)
+            calm = mla_from_mha(copy.deepcopy(model).eval(), 3, IDS)
+            assert all(torch.equal(a, b) for a, b in zip(converted.parameters(), calm.parameters())), "dropout was on"
+    assert {name: module.training for name, module in model.named_modules()} == modes
+
+
+BROKEN = {"weights of the first layer": ("blocks.0.att.qkv.weight", "blocks[0] cannot be converted: its qkv.weight"),
+          "weights of the second layer": ("blocks.1.att.qkv.weight", "blocks[1] cannot be converted: its qkv.weight"),
+          "what the second layer reads": ("blocks.0.att.out_proj.weight", "blocks[1] cannot be converted: its input"),
+          "embeddings": ("tok_emb.weight", "blocks[0] cannot be converted: its input")}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("where", BROKEN)
+def test_a_model_with_nan_is_refused_and_the_layer_named(where, number):
+    model = trained().train()
+    name, words = BROKEN[where]
+    with torch.no_grad():
+        model.get_parameter(name)[-1, -1] = number
+    ids = IDS.clone()
+    ids[0, 0] = 18
+    with pytest.raises(ValueError) as raised:
+        mla_from_mha(model, 3, ids)
+    assert words in str(raised.value)
     assert model.training and not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
 
 

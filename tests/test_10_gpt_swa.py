@@ -93,6 +93,10 @@ def test_for_layer_changes_the_letter_and_nothing_else():
     assert type(one) is SWAConfig and one.window_pattern == "G" and cfg.for_layer(2).window_pattern == "L"
     assert {**vars(one), "window_pattern": "LG"} == vars(cfg)
     assert SWAConfig(**config(H=4)).num_kv_groups == 4
+    assert [one.for_layer(i).window_pattern for i in range(4)] == list("GGGG")
+    for layer in (4, 7):
+        with pytest.raises(ValueError, match=f"layer must be below n_layers 4, got {layer}"):
+            cfg.for_layer(layer)
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Checks of chapter 8's exercises."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import Hint, call, exercise
 
@@ -90,64 +89,48 @@ def _(answer):
         raise Hint(where + f"the numbers differ. Row 0 should be the mean of the rows {[h * D for h in range(G)]} of the weights.")
 
 
-class _Largest(TorchDispatchMode):
-    """The size in numbers of the largest result with memory of its own."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
-        out = func(*args, **(kwargs or {}))
-        for t in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in known:
-                self.numbers = max(self.numbers, t.numel())
-        return out
-
-
 @exercise("8.4")
 def _(answer):
-    from gptbook.gpt_gqa import grouped_attention  # here, since gptbook may still be loading when the checks are registered
+    from gptbook.kv_cache import MultiHeadAttention  # here, since gptbook may still be loading when the checks are registered
 
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    for H, K, T, S in [(6, 2, 1, 9), (6, 2, 3, 9), (6, 3, 9, 9), (4, 4, 2, 5), (4, 1, 4, 7)]:
-        q, k, v = random(2, H, T, 8), random(2, K, S, 8), random(2, K, S, 8)
-        got = call(answer, q, k, v)
-        where = f"With H = {H}, K = {K}, T = {T} and S = {S}, "
-        if tuple(got.shape) == (2, K, H // K * T, 8) != (2, H, T, 8):
-            raise Hint(where + f"the rows are still folded, {tuple(got.shape)}. Give them back the shape (2, {H}, {T}, 8).")
-        if tuple(got.shape) != (2, H, T, 8):
-            raise Hint(where + f"the result should have the shape (2, {H}, {T}, 8), yours has {tuple(got.shape)}.")
-        right = grouped_attention(q, k, v)
-        if torch.allclose(got, right):
+    D = 5
+    for order, bias in [([2, 0, 3, 1], False), ([0, 4, 2, 5, 1, 3], True), ([0, 1], True)]:
+        H, E = len(order), D * len(order)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            layer = MultiHeadAttention({"vocab_size": 9, "context_length": 8, "emb_dim": E, "n_heads": H, "n_layers": 1,
+                                        "qkv_bias": bias}).double().eval()
+            x = torch.randn(2, 7, E, dtype=torch.float64)
+        where = f"With order = {order} and {'biases' if bias else 'no bias'}, "
+        saved = {name: t.clone() for name, t in layer.state_dict().items()}
+        got = call(answer, layer, list(order))
+        if any(not torch.equal(t, saved[name]) for name, t in layer.state_dict().items()):
+            raise Hint(where + "you changed the layer that was given to you. Make a new one.")
+        if type(got) is not MultiHeadAttention:
+            raise Hint(where + f"return a MultiHeadAttention, not a {type(got).__name__}.")
+        with torch.no_grad():
+            old, new, right, rows = layer.project(x), got.project(x), layer(x), got(x)
+        inverse = [order.index(h) for h in range(H)]
+        for name, before, after in zip(("queries", "keys", "values"), old, new, strict=True):
+            if torch.allclose(after, before[:, order]):
+                continue
+            if torch.allclose(after, before[:, inverse]):
+                raise Hint(where + f"old head i of the {name} went to place order[i]. It is the other way round: "
+                           "place i gets the old head order[i].")
+            if torch.allclose(after, before):
+                raise Hint(where + f"the {name} are in their old order. A head moves with its query, its key and its value.")
+            raise Hint(where + f"place i of the {name} does not hold the old head order[i]. A head is D = {D} rows of its third "
+                       "of the projection, and the same numbers of the bias where there is one.")
+        if torch.allclose(rows, right):
             continue
-        G = H // K
-        tiled = grouped_attention(q, *(t.repeat(1, G, 1, 1) for t in (k, v)))
-        if torch.allclose(got, tiled):
-            raise Hint(where + "query head 1 asks key head 1, as if the key heads were tiled. Its group is 0: neighbours share.")
-        last = torch.allclose(got[:, :, -1], right[:, :, -1])
-        errors = (got - right).abs().amax(dim=(0, 2, 3))
-        if last and T > 1:
-            raise Hint(where + "the last token's rows are right and earlier ones are not: they see their future, or less than "
-                       "their past. Which keys may token i of the chunk see?")
-        if errors[-1] < 1e-9 and errors[0] > 1e-9:
-            raise Hint(where + "the last head of each group is right and the others are not: the mask takes the heads of a group "
-                       "for later tokens. Every head of the group needs the mask of the chunk.")
-        interleaved = torch.ones(T, S, dtype=torch.bool).tril(S - T).repeat_interleave(G, dim=0)
-        mixed = torch.nn.functional.scaled_dot_product_attention(q.reshape(2, K, G * T, 8), k, v, attn_mask=interleaved)
-        if torch.allclose(got, mixed.reshape(2, H, T, 8)):
-            raise Hint(where + "the mask has each token's row G times in a row, but the rows of q go token by token through one "
-                       "head and then through the next.")
-        raise Hint(where + "the rows differ from grouped_attention's. Row g T + i of a group is token i of its head g.")
-    q, k, v = random(1, 8, 2, 16), random(1, 2, 400, 16), random(1, 2, 400, 16)
-    with _Largest() as watch:
-        call(answer, q, k, v)
-    if watch.numbers >= k.numel():
-        raise Hint(f"The numbers are right, but a new tensor of {watch.numbers} numbers was made, where the keys have "
-                   f"{k.numel()}: keys and values were copied. Fold the queries instead.")
+        weight = saved["out_proj.weight"]
+        if torch.equal(got.out_proj.weight, weight):
+            raise Hint(where + "the heads are in their new order, but out_proj reads them in the old one, and the rows differ.")
+        if torch.equal(got.out_proj.weight, weight.unflatten(0, (H, D))[order].flatten(0, 1)):
+            raise Hint(where + "you moved the rows of out_proj's weight (E, E). Its rows are what comes out; its columns are what "
+                       "it reads.")
+        raise Hint(where + "the heads are in their new order, but the rows differ: look at the columns of out_proj's weight, and "
+                   "leave its bias as it is.")
 
 
 @exercise("8.5")

@@ -1,9 +1,9 @@
 """Plausible wrong answers to chapter 8's exercises, each with a piece of the hint meant for it."""
 
+import copy
 from dataclasses import asdict
 
 import torch
-from torch.nn import functional as F
 
 from gptbook.kv_cache import MultiHeadAttention
 
@@ -79,47 +79,47 @@ def unflattened(weight, K, D):
     return weight.unflatten(0, (K, -1, D)).mean(dim=1)
 
 
-def fold(q, k, v, mask=None, **kind):
-    (B, H, T, D), K = q.shape, k.shape[1]
-    folded = q.reshape(B, K, H // K * T, D)
-    return F.scaled_dot_product_attention(folded, k, v, attn_mask=mask, **kind).reshape(B, H, T, D)
+def moved(layer, order, parts=(0, 1, 2), bias=True, axis=1):
+    """A copy of the layer with the heads of these parts of its projection, and out_proj's axis (or None), in the order."""
+    new = copy.deepcopy(layer)
+    H, D = layer.n_heads, layer.head_dim
+    with torch.no_grad():
+        for t in [new.qkv.weight] + [new.qkv.bias] * (bias and layer.cfg.qkv_bias):
+            heads = t.view(3, H, D, *t.shape[1:])
+            for part in parts:
+                heads[part] = heads[part, order].clone()
+        if axis is not None:
+            weight = new.out_proj.weight
+            weight.copy_(weight.unflatten(axis, (H, D)).index_select(axis, torch.tensor(order)).flatten(axis, axis + 1))
+    return new
 
 
-def chunk_mask(q, k):
-    T, S = q.shape[2], k.shape[2]
-    return torch.ones(T, S, dtype=torch.bool).tril(S - T)
+def out_proj_forgotten(layer, order):
+    return moved(layer, order, axis=None)
 
 
-def no_mask(q, k, v):
-    return fold(q, k, v)
+def out_proj_by_rows(layer, order):
+    return moved(layer, order, axis=0)
 
 
-def one_long_chunk(q, k, v):
-    rows, S = q.shape[1] // k.shape[1] * q.shape[2], k.shape[2]
-    mask = torch.ones(rows, S, dtype=torch.bool).tril(S - rows)
-    return fold(q, k, v, mask if q.shape[2] > 1 else None)
+def to_place_order(layer, order):
+    return moved(layer, [order.index(h) for h in range(len(order))])
 
 
-def interleaved_mask(q, k, v):
-    return fold(q, k, v, chunk_mask(q, k).repeat_interleave(q.shape[1] // k.shape[1], dim=0))
+def queries_only(layer, order):
+    return moved(layer, order, parts=[0])
 
 
-def still_folded(q, k, v):
-    (B, H, T, D), K = q.shape, k.shape[1]
-    mask = chunk_mask(q, k).repeat(H // K, 1)
-    return F.scaled_dot_product_attention(q.reshape(B, K, H // K * T, D), k, v, attn_mask=mask)
+def bias_forgotten(layer, order):
+    return moved(layer, order, bias=False)
 
 
-def repeated(q, k, v):
-    G = q.shape[1] // k.shape[1]
-    k, v = (t.repeat_interleave(G, dim=1) for t in (k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=chunk_mask(q, k))
+def the_same_layer(layer, order):
+    return layer.load_state_dict(moved(layer, order).state_dict()) and layer
 
 
-def tiled(q, k, v):
-    G = q.shape[1] // k.shape[1]
-    k, v = (t.repeat(1, G, 1, 1) for t in (k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=chunk_mask(q, k))
+def a_list_of_heads(layer, order):
+    return [layer.qkv.weight.unflatten(0, (3, len(order), -1))[:, h] for h in order]
 
 
 def rebuilt(layer, spread, bias=True, dtype=True):
@@ -172,9 +172,9 @@ WRONG = {
             (one_layer, "layers has a cache"), (one_text, "texts has a cache"), (the_size, "size of a group")],
     "8.3": [(every_Kth, "every K-th head"), (neighbouring_rows, "averaged neighbouring rows"), (sums, "Divide by G"),
             (firsts, "first head of each group"), (unflattened, "Flatten the first two axes")],
-    "8.4": [(no_mask, "they see their future"), (one_long_chunk, "for later tokens"),
-            (interleaved_mask, "G times in a row"), (still_folded, "still folded"), (repeated, "were copied"),
-            (tiled, "neighbours share")],
+    "8.4": [(out_proj_forgotten, "reads them in the old one"), (out_proj_by_rows, "moved the rows of out_proj"),
+            (to_place_order, "other way round"), (queries_only, "keys are in their old order"),
+            (bias_forgotten, "of the bias"), (the_same_layer, "changed the layer"), (a_list_of_heads, "not a list")],
     "8.5": [(with_tiled_heads, "repeat_interleave, not repeat"), (with_repeated_rows, "repeated single rows"),
             (without_the_bias, "biases"), (of_float32, "torch.float32"), (the_layer_itself, "not a GroupedQueryAttention"),
             (untrained, "queries are not the old ones")],

@@ -37,6 +37,13 @@ def convert(latent_dim=3, input_ids=torch.zeros(1, 4, dtype=torch.int64), model=
     return mla_from_mha(GPTModel(CONFIG) if model is None else model, latent_dim, input_ids)
 
 
+def with_nan():
+    """A model whose first attention has a NaN among its weights."""
+    model = GPTModel(CONFIG)
+    model.blocks[0].att.qkv.weight.data[0, 0] = float("nan")
+    return model
+
+
 CASES = [
     ("cache: batch size 0", lambda: LatentCache(0, 4, 3), ValueError, ["batch_size", "at least 1", "0"]),
     ("cache: max_length 0", lambda: LatentCache(1, 0, 3), ValueError, ["max_length", "at least 1", "0"]),
@@ -67,6 +74,7 @@ CASES = [
           ("other heads", {"q": torch.zeros(1, 3, 1, 4)}, ValueError, ["do not fit", "(1, 3, 1, 4)"]),
           ("v_up of another width", {"v_up": torch.zeros(2, 4, 6)}, ValueError, ["do not fit", "(2, 4, 6)"]),
           ("one of float64", {"c": torch.zeros(1, 3, 5).double()}, TypeError, ["one dtype", "float64"]),
+          ("c on another device", {"c": torch.zeros(1, 3, 5, device="meta")}, ValueError, ["one device", "cpu", "meta"]),
           ("more queries than positions", {"q": torch.zeros(1, 2, 4, 4)}, ValueError, ["T = 4", "S = 3"]),
           ("no query", {"q": torch.zeros(1, 2, 0, 4)}, ValueError, ["T = 0"]),
           ("dropout of 1", {"dropout_p": 1.0}, ValueError, ["dropout_p", "1.0"]),
@@ -110,6 +118,7 @@ CASES = [
      ["model", "MultiHeadAttention", "HalfCacheAttention"]),
     ("conversion: latent_dim 0", lambda: convert(0), ValueError, ["latent_dim", "at least 1", "0"]),
     ("conversion: latent_dim too wide", lambda: convert(9), ValueError, ["latent_dim", "at most emb_dim 8", "9"]),
+    ("conversion: a model with NaN", lambda: convert(model=with_nan()), ValueError, ["blocks[0]", "qkv.weight", "NaN"]),
     ("conversion: latent_dim a float", lambda: convert(3.0), TypeError, ["latent_dim", "3.0"]),
     ("conversion: ids a list", lambda: convert(input_ids=[[1]]), TypeError, ["input_ids", "list"]),
     ("conversion: ids of rank 1", lambda: convert(input_ids=torch.zeros(4, dtype=torch.int64)), ValueError, ["input_ids", "(4,)"]),
