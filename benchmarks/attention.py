@@ -260,7 +260,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 "variant": name, "S": S, "bytes": read, "seconds": median, "speed": medians["MHA"] / median,
                 "of_bandwidth": read / median / record["bytes_per_second"],
                 "of_flops": flops / median / record["flops_per_second"], "profile": shares(*steps[name], args.device)})
-    for T in args.lengths:
+    for T in () if args.keep_prefill else args.lengths:
         x = torch.randn(1, T, E, dtype=dtype, device=args.device)
         calls = {}
         for name, (*_, prefills) in VARIANTS.items():
@@ -268,8 +268,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 layer = layers_of(name, 1, dtype, args.device)[0]
                 calls[name] = lambda layer=layer, x=x: layer(x)
         medians = interleaved(calls, args.rounds, args.device, f"prefill {T}")
-        record["prefill"] += [{"variant": name, "T": T, "seconds": median, "speed": medians["MHA"] / median}
+        record["prefill"] += [{"variant": name, "T": T, "seconds": median, "speed": medians["MHA"] / median, "cpu": record["cpu"]}
                               for name, median in medians.items()]
+    if args.keep_prefill:
+        record["prefill"] = json.loads(args.out.read_text())["prefill"]
     return record
 
 
@@ -337,6 +339,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--flex", action="store_true")
+    parser.add_argument("--keep-prefill", action="store_true", help="time the decoding only, and keep the prefills of --out, "
+                        "which take most of the time; each row says on which kind of processor it was measured")
     parser.add_argument("--profile", action="store_true", help="print where the time of a decode step goes")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "attention.json")
     args = parser.parse_args()

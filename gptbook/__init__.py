@@ -11,3 +11,4 @@ from .train import *
 from .gpt_gqa import *
 from .gpt_mla import *
 from .gpt_swa import *
+from .load_weights import *

@@ -18,6 +18,30 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import chapters  # noqa: E402  tools/chapters.py, which also makes the notebooks
 
+# Tests that are left out unless asked for: marker -> (option, what it costs).
+OPT_IN = {"slow": ("--runslow", "minutes and gigabytes, for the larger of GPT-2's real sizes"),
+          "internet": ("--internet", "downloads from the Hugging Face Hub")}
+
+
+def pytest_addoption(parser):
+    for marker, (option, cost) in OPT_IN.items():
+        parser.addoption(option, action="store_true", help=f"also run the tests marked {marker}: {cost}")
+
+
+def pytest_configure(config):
+    for marker, (option, cost) in OPT_IN.items():
+        config.addinivalue_line("markers", f"{marker}: runs only with {option}: {cost}")
+
+
+def pytest_collection_modifyitems(config, items):
+    for marker, (option, cost) in OPT_IN.items():
+        if not config.getoption(option):
+            skip = pytest.mark.skip(reason=f"needs {option}: {cost}")
+            for item in items:
+                if marker in item.keywords:
+                    item.add_marker(skip)
+
+
 NOTEBOOKS = chapters.notebooks()
 each_chapter = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

@@ -1,0 +1,165 @@
+"""The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model. It teaches nothing: it puts
+together what the chapters export.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import _version
+from .dataset_loader import (
+    END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
+from .generate import stream, text_pieces, text_to_token_ids
+from .gpt import GPTModel
+from .gpt_gqa import GroupedQueryAttention
+from .gpt_mla import HalfCacheAttention, MultiHeadLatentAttention
+from .gpt_swa import SlidingWindowAttention
+from .kv_cache import MultiHeadAttention
+from .layers import GPTConfig
+from .load_weights import load_gpt2, save_gpt2, tokenizer_for
+from .train import TrainConfig, train
+
+# name on the command line -> (attention, the setting that its number gives, if it takes one)
+ATTENTIONS: dict[str, tuple[type[Any], str | None]] = {
+    "mha": (MultiHeadAttention, None), "half": (HalfCacheAttention, None), "gqa": (GroupedQueryAttention, "num_kv_groups"),
+    "mla": (MultiHeadLatentAttention, "latent_dim"), "swa": (SlidingWindowAttention, "sliding_window_size")}
+TOKENIZERS = {"austen": austen_tokenizer, "gpt2": gpt2_tokenizer}
+
+
+def attention_settings(text: str) -> dict[str, Any]:
+    """load_gpt2's arguments for "mha", "half", "gqa=K", "mla=R" or "swa=W". ValueError for anything else."""
+    name, equals, number = text.partition("=")
+    attention, setting = ATTENTIONS.get(name, (None, None))
+    if attention is None or bool(equals) != bool(setting) or equals and not number.isdecimal():
+        raise ValueError("attention must be mha, half, gqa=K (key/value heads), mla=R (latent numbers) or swa=W (window), "
+                         f"got {text!r}")
+    return {"attention": attention, **({setting: int(number)} if setting else {})}
+
+
+def run_generate(args: argparse.Namespace) -> None:
+    """Write the prompt and its continuation, piece by piece."""
+    model = load_gpt2(args.model, **attention_settings(args.attention))
+    tokenizer = tokenizer_for(model)
+    generator = None if args.seed is None else torch.Generator().manual_seed(args.seed)
+    steps = stream(model, text_to_token_ids(args.prompt, tokenizer), args.max_new_tokens, temperature=args.temperature,
+                   top_k=args.top_k, top_p=args.top_p, eos_id=tokenizer.eot_token, generator=generator)
+    print(args.prompt, end="", flush=True)
+    for piece in text_pieces(steps, tokenizer):
+        print(piece.replace(END_OF_TEXT, ""), end="", flush=True)
+    print()
+
+
+def read_run(path: Path) -> dict[str, dict[str, Any]]:
+    """The sections of a run's TOML file, its keys checked. Raises OSError or ValueError that names file and key."""
+    try:
+        run = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are such; the first names the line
+        raise ValueError(f"{path} is no TOML file: {error}") from error
+    known = {"model": {f.name for f in fields(GPTConfig)} - {"vocab_size"},  # that is the tokenizer's
+             "data": {"tokenizer", "train", "validation", "validation_characters", "stride"},
+             "training": {f.name for f in fields(TrainConfig)}, "output": {"folder", "float16"}}
+    needed = {"data": {"tokenizer", "train", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
+    if set(run) != set(known):
+        raise ValueError(f"{path} must have the sections {list(known)}, got {list(run)}")
+    for section, keys in known.items():
+        wrong = {"unknown": sorted(set(run[section]) - keys), "missing": sorted(needed.get(section, set()) - set(run[section]))}
+        for what, names in wrong.items():
+            if names:
+                raise ValueError(f"{path}: [{section}] has {what} keys {names}; it reads {sorted(keys)}")
+    return run
+
+
+def read_text(name: str, folder: Path) -> str:
+    """A novel that the book ships, by its name, or a text file, relative to `folder`."""
+    if name in (*TRAIN_NOVELS, VALIDATION_NOVEL):
+        return load_novel(name)
+    return join_lines((folder / name).read_text("utf-8"))
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model."""
+    path = Path(args.config)
+    run = read_run(path)
+    data, output = run["data"], run["output"]
+    if data["tokenizer"] not in TOKENIZERS:
+        raise ValueError(f"{path}: tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
+    tokenizer = TOKENIZERS[data["tokenizer"]]()
+    cfg = TrainConfig(**run["training"])
+    torch.manual_seed(cfg.seed)
+    model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab})
+    text = END_OF_TEXT.join(read_text(name, path.parent) for name in data["train"])
+    dataset = GPTDatasetV1(text, tokenizer, model.cfg.context_length, data["stride"])
+    val_text = None
+    if "validation" in data:
+        val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters", (None,)))]
+    folder = path.parent / output["folder"]
+    folder.mkdir(parents=True, exist_ok=True)
+    before = time.perf_counter()
+
+    def on_step(record: dict[str, float]) -> None:
+        nonlocal before
+        now = time.perf_counter()
+        record["seconds"], before = round(now - before, 3), now
+        if "val_bpb" in record:
+            print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
+
+    history = train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer if val_text is not None else None,
+                    checkpoint_path=folder / "checkpoint.safetensors", resume=True, on_step=on_step)
+    save_gpt2(model.half() if output.get("float16") else model, folder)
+    kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
+             if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
+    about = {**run, "training": asdict(cfg), "training_tokens": len(dataset.token_ids), "training_bytes": len(text.encode()),
+             "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
+             "machine": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}", "history": kept}
+    (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+    print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="gptbook", description="Build GPT-2 cell by cell: what the book's chapters export.")
+    top.add_argument("--version", action="version", version=_version.__version__)
+    commands = top.add_subparsers(required=True, metavar="generate | train")
+    sub = commands.add_parser("generate", help="write a continuation of a text", description="Write a continuation of a text.")
+    sub.add_argument("prompt", help="the beginning of the text")
+    sub.add_argument("--model", default="austen", help="austen (the default), 124M, 355M, 774M, 1558M, a folder, or a name "
+                                                       "on the Hugging Face Hub")
+    sub.add_argument("--max-new-tokens", type=int, default=100, help="how many tokens at most (100)")
+    sub.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (0.8)")
+    sub.add_argument("--top-k", type=int, help="draw from the K likeliest tokens only")
+    sub.add_argument("--top-p", type=float, help="draw from the likeliest tokens that together have this probability")
+    sub.add_argument("--seed", type=int, help="makes the text repeatable")
+    sub.add_argument("--attention", default="mha", help="mha (the default), half, gqa=K, mla=R or swa=W: the model's weights "
+                                                        "with another attention")
+    sub.set_defaults(run=run_generate)
+    sub = commands.add_parser("train", help="train a model as a TOML file says", description="Train a model as a TOML file "
+                              "says; started again, it goes on from its last checkpoint.")
+    sub.add_argument("config", help="the TOML file, such as configs/austen.toml")
+    sub.set_defaults(run=run_train)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (TypeError, ValueError, OSError, FloatingPointError) as error:
+        if isinstance(error, BrokenPipeError):  # `gptbook generate ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"gptbook: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"\ngptbook: {interrupt or 'stopped'}", file=sys.stderr)
+        return 130
+    return 0
