@@ -70,11 +70,21 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
     needed = {"data": {"tokenizer", "train", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
     if set(run) != set(known):
         raise ValueError(f"{path} must have the sections {list(known)}, got {list(run)}")
+    for section in known:
+        if not isinstance(run[section], dict):
+            raise ValueError(f"{path}: {section} must be a section, [{section}], got {run[section]!r}")
     for section, keys in known.items():
         wrong = {"unknown": sorted(set(run[section]) - keys), "missing": sorted(needed.get(section, set()) - set(run[section]))}
         for what, names in wrong.items():
             if names:
                 raise ValueError(f"{path}: [{section}] has {what} keys {names}; it reads {sorted(keys)}")
+    texts = {"tokenizer": run["data"]["tokenizer"], "validation": run["data"].get("validation", ""), "folder": run["output"]["folder"]}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{path}: {key} must be a text in quotes, got {value!r}")
+    names = run["data"]["train"]
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{path}: train must be a list of novels or files, got {names!r}")
     return run
 
 
@@ -149,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C."""
+    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C. A wrong command line exits with 2."""
     args = parser().parse_args(argv)
     try:
         args.run(args)
@@ -160,6 +170,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gptbook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\ngptbook: {interrupt or 'stopped'}", file=sys.stderr)
+        print(f"\ngptbook: {str(interrupt) or 'stopped'}", file=sys.stderr)
         return 130
     return 0

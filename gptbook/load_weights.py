@@ -50,6 +50,9 @@ def gpt2_names(n_layers: int) -> dict[str, tuple[str, bool]]:
     return names | {"ln_f.weight": ("final_norm.scale", False), "ln_f.bias": ("final_norm.shift", False)}
 
 # %% ../chapters/11_gpt2_weights.ipynb #cell-022
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 def _stored_names(model: GPTModel, state_dict: Mapping[str, Tensor]) -> dict[str, str]:
     """{GPT-2's name: the name in state_dict} of every parameter. ValueError unless they are all there and fit."""
     own = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -76,7 +79,7 @@ def _stored_names(model: GPTModel, state_dict: Mapping[str, Tensor]) -> dict[str
         _check_type(f"state_dict[{key!r}]", tensor, Tensor)
         if tuple(tensor.shape) != expected:
             problems.append(f"{key} has shape {tuple(tensor.shape)}, not {expected}")
-        elif not (tensor.is_floating_point() and all(bound.isfinite() for bound in tensor.aminmax())):  # NaN is both
+        elif tensor.dtype not in _DTYPES or not all(bound.isfinite() for bound in tensor.aminmax()):  # a NaN is min and max
             problems.append(f"{key} is not all finite floats")
     if not problems and "lm_head.weight" in state_dict and not torch.equal(state_dict["lm_head.weight"],
                                                                            state_dict[stored["wte.weight"]]):
@@ -309,7 +312,9 @@ def _download(repository: str, revision: str | None) -> Path:
         raise absent
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ValueError(f"the Hugging Face Hub has no {repository!r} that you may read, and no such folder is here") from error
-    except OSError as error:
+    except ValueError:  # of an index
+        raise
+    except Exception as error:  # OSError, or what the HTTP library below the Hub's client raises when a connection breaks
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise ValueError(f"{repository!r} on the Hugging Face Hub lacks config.json, or weights that load_gpt2 reads: "
                              "model.safetensors, its shards with their index, or pytorch_model.bin") from error
@@ -354,7 +359,8 @@ def load_gpt2(source: str | Path, *, attention: type[Any] = MultiHeadAttention, 
     GroupedQueryAttention, latent_dim=r for MultiHeadLatentAttention (and input_ids (B, T), a text to look at the keys
     and values with, where not the book's own), sliding_window_size=W for SlidingWindowAttention. dtype: float32 where
     None, float64 if the file has that. device: the default one where None.
-    From safetensors it needs the memory of the model and of one tensor more; from the others up to twice the model's.
+    From safetensors, one file or shards, it needs the memory of the model and of one tensor more; from a pytorch_model.bin,
+    and for grouped and latent attention, some twice the model's.
     Raises ValueError for what is no GPT-2, naming file and tensor, and OSError for what is not there: without internet
     a ConnectionError that names the ways on.
     """
@@ -367,14 +373,16 @@ def load_gpt2(source: str | Path, *, attention: type[Any] = MultiHeadAttention, 
         _check_settings(convert, attention, settings)
     folder = _find_folder(source)
     config, tensors = _read_config(folder / "config.json"), _Tensors(folder)
+    if set(settings) & set(config):
+        raise ValueError(f"the checkpoint decides {sorted(set(settings) & set(config))}; settings are those of another attention")
     try:
         with torch.get_default_device() if device is None else torch.device(device), _NoInit():
             model = GPTModel({**config, **settings}, attention=attention) if convert is None else GPTModel(config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'} with {settings}: {error}") from error
     if dtype is None:
-        first = next(iter(tensors.values()), None)  # an empty checkpoint is told of below
-        dtype = torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
+        wide = any(tensors[name].dtype == torch.float64 for name in tensors if name.endswith("wte.weight"))
+        dtype = torch.float64 if wide else torch.float32
     model.to(dtype)
     try:
         load_weights_into_gpt(model, tensors)

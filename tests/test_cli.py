@@ -75,14 +75,15 @@ def test_greedy_text_is_the_same_with_half_the_cache():
 
 def test_pieces_come_one_by_one():
     process = subprocess.Popen([sys.executable, "-m", "gptbook", "generate", "Anne", "--max-new-tokens", "100000"],
-                               stdout=subprocess.PIPE, cwd=ROOT)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     try:
         start = os.read(process.stdout.fileno(), 100)
         more = os.read(process.stdout.fileno(), 100)
         assert start.startswith(b"Anne") and more and process.poll() is None  # it is still writing
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130 and b"stopped" in err
 
 
 def test_a_closed_pipe_is_no_error():
@@ -134,6 +135,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     step = load_checkpoint(checkpoint).step
     done = gptbook("train", broken)
     assert done.returncode == 0, done.stderr
+    assert step < 40 and "step 2:" not in done.stdout  # it did not begin again
     models = [load_gpt2(path.parent / "out") for path in (whole, broken)]
     assert step >= 2 and all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters()))
 
@@ -147,6 +149,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     ({"batch_size = 2": 'batch_size = "2"'}, ["batch_size", "'2'"]),
     ({"stride = 8": "stride = "}, ["run.toml", "line"]),
     ({'train = ["novel é.txt"]': 'train = ["none.txt"]'}, ["none.txt"]),
+    ({'train = ["novel é.txt"]': 'train = "emma"'}, ["train must be a list", "emma"]),
+    ({'"austen"': '["austen"]'}, ["tokenizer must be a text"]),
+    ({'folder = "out"': 'folder = 3'}, ["folder must be a text", "3"]),
 ])
 def test_train_tells_what_is_wrong_and_writes_nothing(changes, words, tmp_path, capsys):
     config = run_folder(tmp_path, **changes)
@@ -161,6 +166,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert gptbook("train", config).returncode == 0
     before = (tmp_path / "out" / "model.safetensors").read_bytes()
     again = gptbook("train", config)
+    assert "bits a byte" not in again.stdout
     assert again.returncode == 0 and (tmp_path / "out" / "model.safetensors").read_bytes() == before
 
 

@@ -298,7 +298,8 @@ def test_device_is_that_asked_for_and_the_generator_is_left_alone(tmp_path):
     folder = write(tmp_path / "m", variant(reference()))
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    model = load_gpt2(folder, device="cpu")
+    with torch.device("meta"):
+        model = load_gpt2(folder, device="cpu")
     assert torch.equal(torch.get_rng_state(), before)
     assert {p.device.type for p in model.parameters()} == {"cpu"} and all(p.requires_grad for p in model.parameters())
     nn.init.ones_(weight := torch.zeros(2))  # nn.init works again
@@ -834,6 +835,6 @@ def test_the_shipped_checkpoint_opens_in_transformers():
     worst = error(model, theirs, ids)
     print(f"\nausten: largest error of a logit {worst:.1e}")
     assert worst < 2e-5
-    assert first_difference(model, theirs, ids, atol=2e-5) is None or worst == 0
+    assert first_difference(model, theirs, ids, atol=2e-5) is None
     assert torch.equal(greedy(model, ids[:, :20], 30), greedy(theirs, ids[:, :20], 30))
     assert sum(path.stat().st_size for path in AUSTEN.iterdir() if path.suffix in (".json", ".safetensors")) < 12e6

@@ -93,6 +93,7 @@ CASES = [
     ("load: MLA without a text", lambda: opened(MultiHeadLatentAttention, latent_dim=4), ValueError, ["input_ids", "9"]),
     ("load: a window without its size", lambda: opened(SlidingWindowAttention), ValueError, ["sliding_window_size"]),
     ("load: a setting that the attention lacks", lambda: opened(HalfCacheAttention, latent_dim=4), ValueError, ["latent_dim"]),
+    ("load: a setting that the checkpoint decides", lambda: opened(n_heads=4), ValueError, ["n_heads", "checkpoint decides"]),
     ("load: truncated", lambda: opened(cut=1), ValueError, ["model.safetensors", "truncated"]),
     ("load: another activation", lambda: opened(config={"activation_function": "relu"}), ValueError,
      ["config.json", "activation_function", "relu", "gelu_new"]),
