@@ -142,7 +142,7 @@ def first_difference(model: GPTModel, reference: nn.Module, input_ids: Tensor,
     finally:
         for handle in handles:
             handle.remove()
-    for name in [*(name for name in outputs if name != "logits"), "logits"]:
+    for name in outputs:
         difference = (outputs[name] - expected[name]).abs().max().item()
         if not difference <= atol:  # NaN is a difference
             return name, difference
@@ -423,9 +423,9 @@ def save_gpt2(model: GPTModel, folder: str | Path) -> None:
     """Write config.json and model.safetensors, GPT-2's format, which load_gpt2 and transformers open.
 
     model: of MultiHeadAttention, in any float dtype; without qkv_bias, biases of 0 are written. folder: is made if its
-    parent exists; files of these two names are replaced once both are on the disk, so that each is whole at any time. The last token, V - 1, is written as
-    the end of a text, which it is in both vocabularies of this book. Raises TypeError or ValueError for another model,
-    OSError where the files cannot be written.
+    parent exists; files of these two names are replaced once both are on the disk, so that each is whole at any
+    time. The last token, V - 1, is written as the end of a text, which it is in both vocabularies of this book. Raises
+    TypeError or ValueError for another model, OSError where the files cannot be written.
     """
     _check_type("model", model, GPTModel)
     if not isinstance(folder, (str, Path)):
