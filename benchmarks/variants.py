@@ -3,10 +3,9 @@
     python benchmarks/variants.py [--only MHA MLA-48] [--rates 1.75e-3] [--seeds 0 1 2] [--steps 400] [--threads 1]
                                   [--decoding] [--out benchmarks/results/variants.json]
 
-A run is held-out bits a byte on the whole of Persuasion after --steps steps, at one of two highest learning rates: the
-variants do not all like the same. The two variants between which the comparison is decided have a third rate between
-these. --only and --rates name other runs to add. What the file already holds is not run again, so an interrupted
-comparison goes on where it was. The order is by seed, so that all variants have as many runs.
+A run is held-out bits a byte on the whole of Persuasion after --steps steps, at one of three highest learning rates: the
+variants do not all like the same. --only and --rates name other runs to add. What the file already holds is not run
+again, so an interrupted comparison goes on where it was. The order is by seed, so that all variants have as many runs.
 The speed of decoding is measured where the file has none, and anew with --decoding, interleaved: one token through a
 model of the same sizes but for its context, behind 4,095 cached ones.
 """
@@ -26,8 +25,7 @@ from gptbook import (
     GPTDatasetV1, GPTModel, GroupedQueryAttention, MultiHeadAttention, MultiHeadLatentAttention,
     SlidingWindowAttention, TRAIN_NOVELS, TrainConfig, austen_tokenizer, bits_per_byte, load_novel, train)
 
-RATES = (1e-3, 3e-3)  # for every variant
-BETWEEN = {"MHA": (1.75e-3,), "MLA-48": (1.75e-3,)}  # and for these two
+RATES = (1e-3, 1.75e-3, 3e-3)
 BASE = {"vocab_size": 4096, "context_length": 128, "emb_dim": 192, "n_heads": 6, "n_layers": 3}
 VARIANTS = {
     "MHA": (MultiHeadAttention, {}),
@@ -44,9 +42,9 @@ VARIANTS = {
 }
 
 
-def planned(names: list[str], rates: list[float] | None, seeds: list[int], steps: int) -> list[tuple[str, int, int, float]]:
-    """(variant, seed, steps, rate) of each run, seed by seed; where rates is None, every variant's own."""
-    return [(name, seed, steps, rate) for seed in seeds for name in names for rate in rates or (*RATES, *BETWEEN.get(name, ()))]
+def planned(names: list[str], rates: list[float], seeds: list[int], steps: int) -> list[tuple[str, int, int, float]]:
+    """(variant, seed, steps, rate) of each run, seed by seed."""
+    return [(name, seed, steps, rate) for seed in seeds for name in names for rate in rates]
 
 
 def model_of(name: str, **changes) -> GPTModel:
@@ -142,7 +140,7 @@ def write(record: dict, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--rates", type=float, nargs="+", help="in place of each variant's own")
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1, help="one, so that other work disturbs the runs less")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .attention import _check_heads, causal_attention
 from .dataset_loader import check_int
 from .gpt import GPTModel
-from .kv_cache import KVCache, MultiHeadAttention, _activation_dtype
+from .kv_cache import KVCache, MultiHeadAttention
 from .layers import GPTConfig
 
 # %% ../chapters/08_gqa.ipynb #cell-031
@@ -104,10 +104,7 @@ class GroupedQueryAttention(MultiHeadAttention):
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,
                   device: torch.device | str | None = None) -> KVCache:
         """An empty KVCache of K heads; dtype and device are those of the layer's keys where None."""
-        weight = self.qkv.weight
-        return KVCache(batch_size, self.n_kv_heads, max_length, self.head_dim,
-                       _activation_dtype(weight) if dtype is None else dtype,
-                       weight.device if device is None else device)
+        return KVCache(batch_size, self.n_kv_heads, max_length, self.head_dim, *self._cache_kind(dtype, device))
 
 # %% ../chapters/08_gqa.ipynb #cell-061
 def _with_attention(model: GPTModel, attention: type[Any], changes: dict[str, Any],

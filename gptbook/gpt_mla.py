@@ -181,14 +181,7 @@ class HalfCacheAttention(MultiHeadAttention):
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,  # type: ignore[override]
                   device: torch.device | str | None = None) -> LatentCache:
         """An empty LatentCache of width E; dtype and device are those of the layer's projections where None."""
-        return _latent_cache(self, self.cfg.emb_dim, batch_size, max_length, dtype, device)
-
-
-def _latent_cache(layer: MultiHeadAttention, width: int, batch_size: int, max_length: int, dtype: torch.dtype | None,
-                  device: torch.device | str | None) -> LatentCache:
-    weight = layer.qkv.weight
-    return LatentCache(batch_size, max_length, width, _activation_dtype(weight) if dtype is None else dtype,
-                       weight.device if device is None else device)
+        return LatentCache(batch_size, max_length, self.cfg.emb_dim, *self._cache_kind(dtype, device))
 
 # %% ../chapters/09_mla.ipynb #cell-027
 def _attention_inputs(model: GPTModel, input_ids: Tensor) -> dict[Any, Tensor]:
@@ -304,7 +297,8 @@ class MultiHeadLatentAttention(MultiHeadAttention):
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,  # type: ignore[override]
                   device: torch.device | str | None = None) -> LatentCache:
         """An empty LatentCache of width r + R; dtype and device are those of the layer's latents where None."""
-        return _latent_cache(self, self.cfg.latent_dim + self.cfg.rope_dim, batch_size, max_length, dtype, device)
+        width = self.cfg.latent_dim + self.cfg.rope_dim
+        return LatentCache(batch_size, max_length, width, *self._cache_kind(dtype, device))
 
 # %% ../chapters/09_mla.ipynb #cell-050
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

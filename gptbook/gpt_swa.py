@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .dataset_loader import check_int
 from .gpt import GPTModel
 from .gpt_gqa import GQAConfig, GroupedQueryAttention, _check_groups, _with_attention, grouped_attention
-from .kv_cache import KVCache, _activation_dtype
+from .kv_cache import KVCache
 
 # %% ../chapters/10_swa.ipynb #cell-030
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout_p: float = 0.0) -> Tensor:
@@ -174,10 +174,8 @@ class SlidingWindowAttention(GroupedQueryAttention):
         """An empty RingCache of W positions, or a KVCache of max_length in a global layer."""
         if self.window is None:
             return super().new_cache(batch_size, max_length, dtype, device)
-        weight = self.qkv.weight
         return RingCache(batch_size, self.n_kv_heads, max_length, self.head_dim, self.window,
-                         _activation_dtype(weight) if dtype is None else dtype,
-                         weight.device if device is None else device)
+                         *self._cache_kind(dtype, device))
 
 # %% ../chapters/10_swa.ipynb #cell-056
 def swa_from_mha(model: GPTModel, sliding_window_size: int, window_pattern: str = "L") -> GPTModel:

@@ -136,7 +136,10 @@ class MultiHeadAttention(CausalSelfAttention):
     def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype | None = None,
                   device: torch.device | str | None = None) -> KVCache:
         """An empty KVCache for this layer; dtype and device are those of the layer's keys where None."""
+        return KVCache(batch_size, self.n_heads, max_length, self.head_dim, *self._cache_kind(dtype, device))
+
+    def _cache_kind(self, dtype: torch.dtype | None,
+                    device: torch.device | str | None) -> tuple[torch.dtype, torch.device | str]:
+        """The dtype and device of a new cache: those of the layer's keys where None."""
         weight = self.qkv.weight
-        return KVCache(batch_size, self.n_heads, max_length, self.head_dim,
-                       _activation_dtype(weight) if dtype is None else dtype,
-                       weight.device if device is None else device)
+        return _activation_dtype(weight) if dtype is None else dtype, weight.device if device is None else device

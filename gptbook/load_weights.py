@@ -55,7 +55,7 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def _stored_names(model: GPTModel, state_dict: Mapping[str, Tensor]) -> dict[str, str]:
     """{GPT-2's name: the name in state_dict} of every parameter. ValueError unless they are all there and fit."""
-    own = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    own = dict(model.named_parameters())
     names = gpt2_names(model.cfg.n_layers)
     masks = {f"h.{i}.attn.{kind}" for i in range(model.cfg.n_layers) for kind in ("bias", "masked_bias")}
     if set(own) != {ours for ours, _ in names.values()}:
@@ -74,16 +74,18 @@ def _stored_names(model: GPTModel, state_dict: Mapping[str, Tensor]) -> dict[str
     problems += [f"{name} is missing" for name in names if name not in stored]
     for name, key in stored.items():
         ours, transposed = names[name]
-        expected = own[ours][::-1] if transposed else own[ours]
+        expected = tuple(own[ours].shape)[::-1 if transposed else 1]
         tensor = state_dict[key]
         _check_type(f"state_dict[{key!r}]", tensor, Tensor)
         if tuple(tensor.shape) != expected:
             problems.append(f"{key} has shape {tuple(tensor.shape)}, not {expected}")
-        elif tensor.dtype not in _DTYPES or not all(bound.isfinite() for bound in tensor.aminmax()):  # a NaN is min and max
-            problems.append(f"{key} is not all finite floats")
-    if not problems and "lm_head.weight" in state_dict and not torch.equal(state_dict["lm_head.weight"],
-                                                                           state_dict[stored["wte.weight"]]):
-        problems.append("lm_head.weight differs from wte.weight, and our head is the embedding")
+        elif tensor.dtype not in _DTYPES or not all(bound.to(own[ours].dtype).isfinite() for bound in tensor.aminmax()):
+            problems.append(f"{key} is not all finite floats in {own[ours].dtype}")  # a NaN is both bounds
+    if not problems and "lm_head.weight" in state_dict:
+        head, embedding = state_dict["lm_head.weight"], state_dict[stored["wte.weight"]]
+        _check_type("state_dict['lm_head.weight']", head, Tensor)
+        if head.dtype != embedding.dtype or not torch.equal(head, embedding):
+            problems.append("lm_head.weight differs from wte.weight, and our head is the embedding")
     if problems:
         raise ValueError(f"these are not the weights of a GPT-2 with {model.cfg.n_layers} layers of {model.cfg.emb_dim}, in "
                          f"{len(problems)} points: " + "; ".join(problems[:3]))
@@ -97,7 +99,8 @@ def load_weights_into_gpt(model: GPTModel, state_dict: Mapping[str, Tensor]) -> 
     model: of MultiHeadAttention, or another attention with the same parameters, and qkv_bias=True. state_dict: names
     (with or without "transformer.") to tensors; it is asked for one at a time, so it need not hold them in memory.
     Causal masks and a head equal to wte.weight are passed over. Raises TypeError or ValueError, the model unchanged,
-    where a tensor is missing, unknown, of another shape than (E, 3E) and the like, or not all finite floats.
+    where a tensor is missing, unknown, of another shape than (E, 3E) and the like, or not all finite floats
+    in the model's dtype.
     """
     _check_type("model", model, GPTModel)
     _check_type("state_dict", state_dict, Mapping)
@@ -359,8 +362,8 @@ def load_gpt2(source: str | Path, *, attention: type[Any] = MultiHeadAttention, 
     GroupedQueryAttention, latent_dim=r for MultiHeadLatentAttention (and input_ids (B, T), a text to look at the keys
     and values with, where not the book's own), sliding_window_size=W for SlidingWindowAttention. dtype: float32 where
     None, float64 if the file has that. device: the default one where None.
-    From safetensors, one file or shards, it needs the memory of the model and of one tensor more; from a pytorch_model.bin,
-    and for grouped and latent attention, some twice the model's.
+    It needs the memory of the model and of one tensor more. A pytorch_model.bin is mapped besides, in pages that the system
+    may take back; grouped and latent attention need some twice the model's.
     Raises ValueError for what is no GPT-2, naming file and tensor, and OSError for what is not there: without internet
     a ConnectionError that names the ways on.
     """

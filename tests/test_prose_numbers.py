@@ -102,6 +102,7 @@ def chapter(prose, code="", printed=""):
     ("It holds 1.5 GiB.", "", "1536.0 MiB"),
     ("The loss is 4.53 nats.", "", "loss 4.530"),
     ("It reads 9 GB/s.", "", "9 GB/s"),
+    ("It is 16.0 times smaller.", "", "K = 16 16.0"),  # the less precise one does not hide the other
 ])
 def test_accepts_evidence(prose, code, printed):
     assert not unbacked(chapter(prose, code, printed))
@@ -145,5 +146,5 @@ def test_rejects_what_nothing_backs(prose, code, printed):
 
 
 def test_evidence_keeps_out_of_names():
-    assert Evidence(chapter("", "", "model_2 v1.5 x86")).printed == set()
+    assert Evidence(chapter("", "", "model_2 v1.5 x86")).printed == []
     assert not cited("A year, 2016, and no link")

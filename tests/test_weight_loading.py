@@ -279,6 +279,17 @@ def test_dtypes(container, stored, opened, tmp_path):
     for dtype in (None, torch.float64, torch.float32, torch.bfloat16):
         expected = opened if dtype is None else dtype
         assert same(bits(load_gpt2(folder, dtype=dtype)), bits(ours(theirs, expected))), dtype
+    bare = {name.removeprefix("transformer."): t for name, t in variant(theirs).items()}
+    assert load_gpt2(write(tmp_path / "bare", bare, container)).tok_emb.weight.dtype == opened
+
+
+def test_numbers_beyond_a_dtype_are_refused(tmp_path):
+    state = variant(reference())
+    state["transformer.ln_f.weight"][3] = 7e4  # float16 ends at 65,504
+    folder = write(tmp_path / "m", state)
+    assert load_gpt2(folder).final_norm.scale[3] == 7e4
+    with pytest.raises(ValueError, match=r"model.safetensors.*ln_f.weight is not all finite floats in torch.float16"):
+        load_gpt2(folder, dtype=torch.float16)
 
 
 @each_container
@@ -495,6 +506,7 @@ def test_flipped_bits_of_the_pickle(container, tmp_path):
 
 N = "transformer.h.1.mlp.c_fc.weight"  # (E, 4E)
 WRONG = {"missing": ({N: None}, ["h.1.mlp.c_fc.weight is missing"]),
+         "a mask too many": ({"transformer.h.2.attn.bias": torch.ones(1, 1, 16, 16)}, ["h.2.attn.bias is unknown"]),
          "one too many": ({"transformer.h.2.ln_1.weight": torch.ones(24)}, ["h.2.ln_1.weight is unknown"]),
          "twice": ({N.removeprefix("transformer."): torch.ones(24, 96)}, ["h.1.mlp.c_fc.weight", "twice"]),
          "transposed": ({N: torch.zeros(96, 24)}, [N, "(96, 24)", "(24, 96)"]),
@@ -504,6 +516,7 @@ WRONG = {"missing": ({N: None}, ["h.1.mlp.c_fc.weight is missing"]),
          "integers": ({N: torch.ones(24, 96, dtype=torch.int64)}, [N, "floats"]),
          "complex": ({N: torch.ones(24, 96, dtype=torch.complex64)}, [N, "floats"]),
          "a head of its own": ({"lm_head.weight": torch.ones(40, 24)}, ["lm_head.weight", "wte.weight"]),
+         "a head of another dtype": ({"lm_head.weight": torch.ones(40, 24).half()}, ["lm_head.weight", "wte.weight"]),
          "a head of another shape": ({"lm_head.weight": torch.ones(41, 24)}, ["lm_head.weight", "wte.weight"]),
          "empty": (None, ["wte.weight"])}
 
@@ -675,7 +688,10 @@ def test_without_internet(tmp_path):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the Hugging Face Hub as a download of files needs; the server's `files` maps names to bytes."""
+    """As much of the Hugging Face Hub as a download of files needs; the server's `files` maps names to bytes.
+
+    A connection breaks after the first `cuts[name]` bytes of a file.
+    """
 
     def do_GET(self):
         repository, _, rest = self.path.removeprefix("/").partition("/resolve/")
@@ -691,7 +707,7 @@ class Hub(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self.wfile.write(body[:self.server.cuts.get(name)])
 
     do_HEAD = do_GET
 
@@ -702,13 +718,39 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.files, server.asked = {}, []
+    server.files, server.cuts, server.asked = {}, {}, []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def from_hub(hub, home, code):
+    """What `code` prints as JSON in a process that asks this hub."""
+    return in_a_process(code, HF_HOME=str(home), HF_HUB_DISABLE_XET="1", HF_HUB_OFFLINE="0", NO_PROXY="127.0.0.1",
+                        no_proxy="127.0.0.1", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}")
+
+
+def test_a_broken_connection_is_told_and_the_next_try_succeeds(hub, tmp_path):
+    theirs = reference()
+    hub.files = {path.name: path.read_bytes() for path in write(tmp_path / "all", variant(theirs)).iterdir()}
+    hub.cuts = {NEW: 5000}
+    code = """
+        import json
+        from gptbook import load_gpt2
+
+        try:
+            print(json.dumps(load_gpt2("somebody/gpt2").final_norm.shift.tolist()))
+        except ConnectionError as error:
+            print(json.dumps(str(error)))
+        """
+    told = from_hub(hub, tmp_path / "home", code)
+    assert "somebody/gpt2" in told and "load_gpt2('austen')" in told and "load_gpt2(folder)" in told
+    assert not list((tmp_path / "home").rglob(NEW))  # nothing that could be taken for the whole file
+    hub.cuts.clear()
+    assert from_hub(hub, tmp_path / "home", code) == theirs.transformer.ln_f.bias.tolist()
 
 
 def test_only_the_files_that_are_needed_are_downloaded(hub, tmp_path):
@@ -736,8 +778,7 @@ def test_only_the_files_that_are_needed_are_downloaded(hub, tmp_path):
         hub.files = {name: body for name, body in everything.items() if name not in left_out}
         hub.asked.clear()
         key = str(left_out)
-        reports[key] = in_a_process(code, HF_HOME=str(tmp_path / f"home{len(left_out)}"), HF_HUB_DISABLE_XET="1", HF_HUB_OFFLINE="0",
-                                    HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+        reports[key] = from_hub(hub, tmp_path / f"home{len(left_out)}", code)
         asked[key] = [name for command, name in hub.asked if command == "GET" and not name.startswith("/api/")]  # files
     for report in reports.values():
         assert report[0] == report[1] == theirs.transformer.ln_f.bias.tolist()
@@ -789,6 +830,12 @@ def test_first_difference_finds_the_layer(kind, layer, pair):
         assert math.isnan(found[1]) if kind == "nan" else found[1] > 1e-5
         assert kind == "nan" or first_difference(model, theirs, ids, atol=1e3) is None
     assert hooks(*pair) == 0
+
+
+def test_first_difference_looks_at_the_head_too(pair):
+    model, theirs = pair
+    theirs.lm_head.weight = nn.Parameter(2 * theirs.lm_head.weight)  # no longer the embedding
+    assert first_difference(model, theirs, torch.arange(16)[None])[0] == "logits"
 
 
 def test_first_difference_leaves_no_hook_after_an_error(pair):

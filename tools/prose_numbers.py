@@ -221,14 +221,14 @@ class Evidence:
     """The numbers of a chapter's outputs, and those that its code cells are written with."""
 
     def __init__(self, notebook):
-        self.printed, self.settings = set(), set()
+        self.printed, self.settings = [], set()  # a list: in a set 16 and the more precise 16.0 would be one
         for cell in notebook.cells:
             if cell.cell_type != "code":
                 continue
             for output in cell.outputs:
                 data = output.get("data", {})
                 for text in (output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", "")):
-                    self.printed.update(_numbers_in(text))
+                    self.printed.extend(_numbers_in(text))
             try:
                 tree = ast.parse("\n".join("" if li.startswith(("%", "!")) else li for li in cell.source.split("\n")))
             except SyntaxError:

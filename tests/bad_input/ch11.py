@@ -66,6 +66,7 @@ CASES = [
     ("into: NaN", lambda: load(weights(ln_f__bias=torch.full((12,), float("nan")))), ValueError, ["ln_f.bias", "finite"]),
     ("into: integers", lambda: load(weights(ln_f__bias=torch.zeros(12, dtype=torch.int64))), ValueError,
      ["ln_f.bias", "floats"]),
+    ("into: a head that is none", lambda: load(weights(lm_head__weight=[1.0])), TypeError, ["lm_head.weight", "Tensor"]),
     ("into: another head", lambda: load(weights(lm_head__weight=torch.zeros(9, 12))), ValueError, ["lm_head.weight", "wte"]),
     ("into: no biases in the model", lambda: load(weights(), GPTModel({**CONFIG, "qkv_bias": False})), ValueError,
      ["qkv_bias=True", "att.qkv.bias"]),
