@@ -75,7 +75,9 @@ def test_greedy_text_is_the_same_with_half_the_cache():
 
 def test_pieces_come_one_by_one():
     process = subprocess.Popen([sys.executable, "-m", "gptbook", "generate", "Anne", "--max-new-tokens", "100000"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+                               # tests in a shell's background are deaf to SIGINT, and so would be what they start
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         start = os.read(process.stdout.fileno(), 100)
         more = os.read(process.stdout.fileno(), 100)
