@@ -513,6 +513,7 @@ WRONG = {"missing": ({N: None}, ["h.1.mlp.c_fc.weight is missing"]),
          "of another rank": ({N: torch.zeros(24 * 96)}, [N, "(2304,)"]),
          "NaN": ({N: torch.full((24, 96), float("nan"))}, [N, "finite"]),
          "infinite": ({N: torch.full((24, 96), float("inf"))}, [N, "finite"]),
+         "minus infinite": ({N: torch.full((24, 96), float("-inf"))}, [N, "finite"]),
          "integers": ({N: torch.ones(24, 96, dtype=torch.int64)}, [N, "floats"]),
          "complex": ({N: torch.ones(24, 96, dtype=torch.complex64)}, [N, "floats"]),
          "a head of its own": ({"lm_head.weight": torch.ones(40, 24)}, ["lm_head.weight", "wte.weight"]),
@@ -551,6 +552,7 @@ def test_a_model_of_another_shape_is_left_alone():
     ({"n_layer": 1}, "h.1."), ({"n_layer": 3}, "h.2."), ({"n_embd": 48}, "(48, 144)"), ({"vocab_size": 41}, "(41, 24)"),
     ({"n_positions": 8}, "(8, 24)"), ({"n_embd": "24"}, "emb_dim"), ({"n_head": 0}, "n_heads"), ({"n_inner": 64}, "n_inner"),
     ({"activation_function": "gelu"}, "activation_function"), ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon"),
+    ({"scale_attn_weights": False}, "scale_attn_weights"), ({"add_cross_attention": True}, "add_cross_attention"),
     ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"), ({"tie_word_embeddings": False}, "tie_word"),
     ({"model_type": "llama"}, "llama"), ({"model_type": None}, "model_type"), ({"resid_pdrop": "much"}, "drop_rate")])
 def test_a_config_that_disagrees_is_told(changes, word, tmp_path):
@@ -558,6 +560,25 @@ def test_a_config_that_disagrees_is_told(changes, word, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
     refuse(folder, folder, word)
+
+
+def test_a_config_without_its_kind_of_model_is_told(tmp_path):
+    folder = write(tmp_path / "m", variant(reference()))
+    (folder / "config.json").write_text(json.dumps(TINY))
+    refuse(folder, folder, "model_type")
+
+
+def test_the_newer_format_is_read_where_there_are_several(tmp_path):
+    theirs, others = reference(), reference(seed=1)
+    folder = write(tmp_path / "m", variant(theirs))
+    for container in ("shards", "zip"):
+        for path in write(tmp_path / container, variant(others), container).iterdir():
+            if path.name != "config.json":
+                shutil.copy(path, folder)
+    assert same(bits(load_gpt2(folder)), bits(ours(theirs)))
+    (folder / NEW).unlink()
+    (folder / OLD).write_bytes(b"no pickle")
+    assert same(bits(load_gpt2(folder)), bits(ours(others)))
 
 
 def test_a_config_without_what_is_the_default_opens(tmp_path):
