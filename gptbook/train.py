@@ -105,7 +105,9 @@ def bits_per_byte(model: GPTModel, text: str, tokenizer: tiktoken.Encoding, *, s
     try:
         with torch.inference_mode():
             for x, y in zip(inputs.split(batch_size), targets.split(batch_size)):
-                nats += F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+                logits = model(x).flatten(0, 1)
+                logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum in 16 bits would have 3 digits
+                nats += F.cross_entropy(logits, y.flatten(), reduction="sum").item()
     finally:
         model.train(was_training)
     return nats / math.log(2) / n_bytes

@@ -89,6 +89,16 @@ def test_bits_per_byte_token_by_token(text, stride, batch_size, mark):
     assert got == pytest.approx(bits / len(text.replace(END_OF_TEXT, "").encode()), rel=1e-11)
 
 
+def test_bits_per_byte_of_16_bits_is_summed_in_32():
+    model = new_model().bfloat16()
+    ids = torch.tensor([TOKENIZER.encode(END_OF_TEXT + TEXT[:60], allowed_special="all")])
+    with torch.inference_mode():
+        scores = model.eval()(ids[:, :CFG["context_length"]])[0].double()  # as few tokens as fit in one window
+    text = TOKENIZER.decode(ids[0, 1:len(scores) + 1].tolist())
+    nats = F.cross_entropy(scores, ids[0, 1:len(scores) + 1], reduction="sum").item()
+    assert bits_per_byte(model, text, TOKENIZER) == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-6)
+
+
 def test_bits_per_byte_of_ignorance_and_of_certainty():
     model = new_model().double()
     for p in model.parameters():
