@@ -12,3 +12,4 @@ from .gpt_gqa import *
 from .gpt_mla import *
 from .gpt_swa import *
 from .load_weights import *
+from .perf_analysis import *

@@ -1,5 +1,5 @@
 """The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model. It teaches nothing: it puts
-together what the chapters export.
+together what the chapters export, and `gptbook perf` measures the machine.
 """
 
 import argparse
@@ -9,23 +9,26 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from . import _version
 from .dataset_loader import (
     END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
 from .generate import stream, text_pieces, text_to_token_ids
-from .gpt import GPTModel
+from .gpt import GPT_CONFIG_124M, GPTModel
 from .gpt_gqa import GroupedQueryAttention
 from .gpt_mla import HalfCacheAttention, MultiHeadLatentAttention
 from .gpt_swa import SlidingWindowAttention
-from .kv_cache import MultiHeadAttention
+from .kv_cache import MultiHeadAttention, _check_device
 from .layers import GPTConfig
 from .load_weights import load_gpt2, save_gpt2, tokenizer_for
+from .perf_analysis import FastDecode, benchmark_decode, benchmark_training, estimate, machine_limits
 from .train import TrainConfig, train
 
 # name on the command line -> (attention, the setting that its number gives, if it takes one)
@@ -33,6 +36,7 @@ ATTENTIONS: dict[str, tuple[type[Any], str | None]] = {
     "mha": (MultiHeadAttention, None), "half": (HalfCacheAttention, None), "gqa": (GroupedQueryAttention, "num_kv_groups"),
     "mla": (MultiHeadLatentAttention, "latent_dim"), "swa": (SlidingWindowAttention, "sliding_window_size")}
 TOKENIZERS = {"austen": austen_tokenizer, "gpt2": gpt2_tokenizer}
+PERF_CONFIG = {**GPT_CONFIG_124M, "drop_rate": 0.0}
 
 
 def attention_settings(text: str) -> dict[str, Any]:
@@ -134,11 +138,64 @@ def run_train(args: argparse.Namespace) -> None:
     print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
 
 
+def run_perf(args: argparse.Namespace) -> None:
+    """Measure this machine, and GPT-2's smallest size on it beside what the machine allows."""
+    _check_device(args.device)
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = torch.device(args.device or found or "cpu")
+    rows: list[tuple[str, float, float]] = []  # what, tokens a second, at best
+    B, T = 8, 512
+    with tqdm(total=10 if device.type == "cpu" else 7, file=sys.stderr, leave=False, desc="measuring") as bar:
+        limits = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            limits[dtype] = machine_limits(dtype, device=device)
+            bar.update()
+        best = limits[torch.float32]
+        model = GPTModel(PERF_CONFIG).eval().to(device)
+
+        def generating(what: str, batch_size: int = 1, int8: bool | None = None) -> None:
+            with nullcontext() if int8 is None else FastDecode(model, int8):
+                record = benchmark_decode(model, batch_size=batch_size, new_tokens=16, rounds=2)
+            e = estimate(PERF_CONFIG, batch_size=batch_size, cached=record.prompt_length + 8, dtype=record.dtype)
+            weights = (e.forward_bytes - e.cache_bytes) / (4 if int8 else 1)
+            rows.append((what, record.tokens_per_s, batch_size * best.bytes_per_s / (weights + e.cache_bytes)))
+            bar.update()
+
+        def training(what: str, bf16: bool) -> None:
+            record = benchmark_training(model, batch_size=2, seq_len=256, bf16=bf16, steps=2)
+            mfu = record.mfu(limits[torch.bfloat16 if bf16 else torch.float32])
+            rows.append((what, record.tokens_per_s, record.tokens_per_s / mfu))
+            bar.update()
+
+        generating("generating, float32")
+        generating(f"generating, float32, batch of {B}", B)
+        if device.type == "cpu":
+            generating("generating, FastDecode", int8=False)
+            generating(f"generating, FastDecode, batch of {B}", B, int8=False)
+            generating("generating, FastDecode in 8 bits", int8=True)
+        first, e = benchmark_decode(model, prompt_length=T, new_tokens=2, rounds=2), estimate(PERF_CONFIG, seq_len=T)
+        rows.append((f"reading a prompt of {T}, float32", T / first.first_token_seconds,
+                     T / best.seconds(e.forward_flops, e.forward_bytes)))
+        bar.update()
+        training("training on 2 x 256, float32", bf16=False)
+        if limits[torch.bfloat16].flops_per_s > best.flops_per_s:  # else a step would take minutes
+            training("training on 2 x 256, bfloat16", bf16=True)
+        model.to(torch.bfloat16)
+        generating("generating, bfloat16")
+    about = f", {best.threads} threads, {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""
+    print(f"{device.type}{about}, torch {torch.__version__}; at best")
+    for dtype, limit in limits.items():
+        print(f"{limit.flops_per_s / 1e9:10,.0f} GFLOP/s in {str(dtype)[6:]}, {limit.bytes_per_s / 1e9:,.1f} GB/s from memory")
+    print(f"\n{'GPT-2 124M':40}{'tokens/s':>12}{'at best':>12}{'share':>8}")
+    for what, measured, at_best in rows:
+        print(f"{what:40}{measured:12,.1f}{at_best:12,.1f}{measured / at_best:8.0%}")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="gptbook", description="Build GPT-2 cell by cell: what the book's chapters export.")
     top.add_argument("--version", action="version", version=_version.__version__)
-    commands = top.add_subparsers(required=True, metavar="generate | train")
+    commands = top.add_subparsers(required=True, metavar="generate | train | perf")
     sub = commands.add_parser("generate", help="write a continuation of a text", description="Write a continuation of a text.")
     sub.add_argument("prompt", help="the beginning of the text")
     sub.add_argument("--model", default="austen", help="austen (the default), 124M, 355M, 774M, 1558M, a folder, or a name "
@@ -155,6 +212,10 @@ def parser() -> argparse.ArgumentParser:
                               "says; started again, it goes on from its last checkpoint.")
     sub.add_argument("config", help="the TOML file, such as configs/austen.toml")
     sub.set_defaults(run=run_train)
+    sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine can do at "
+                              "best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or two.")
+    sub.add_argument("--device", help="cpu, cuda or mps; a graphics card if there is one")
+    sub.set_defaults(run=run_perf)
     return top
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,36 @@ def test_the_shipped_models_settings_are_read():
     shipped = json.loads((Path(cli.__file__).parent / "data" / "austen" / "training.json").read_text())
     assert {key: shipped[key] for key in ("model", "data")} == {key: run[key] for key in ("model", "data")}
     assert {key: shipped["training"][key] for key in run["training"]} == run["training"]
+
+
+def test_perf_measures_and_says_how_near(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "PERF_CONFIG", {"vocab_size": 300, "context_length": 600, "emb_dim": 24, "n_heads": 2, "n_layers": 2,
+                                             "drop_rate": 0.0})
+    real = cli.machine_limits  # the real one, but for a rate in bfloat16 at which the book would leave out its training
+    monkeypatch.setattr(cli, "machine_limits", lambda dtype, device: replace(
+        real(dtype, device=device), bytes_per_s=1e9, flops_per_s=2e9 if dtype == torch.float32 else fast))
+    for fast in (3e9, 1e9):
+        assert cli.main(["perf", "--device", "cpu"]) == 0
+        out, err = capsys.readouterr()
+        head, table = out.split("\n\n")
+        assert head.startswith("cpu, ") and "2 GFLOP/s in float32, 1.0 GB/s" in head and "measuring" in err
+        rows = {line[:40].strip(): [float(n.replace(",", "").rstrip("%")) for n in line[40:].split()] for line in table.split("\n")[1:-1]}
+        assert len(rows) == (9 if fast > 2e9 else 8) and ("training on 2 x 256, bfloat16" in rows) == (fast > 2e9)
+        for name, (measured, best, share) in rows.items():
+            assert measured > 0 and share == pytest.approx(100 * measured / best, rel=0.1, abs=1), name
+        one, eight = rows["generating, float32"][1], rows["generating, float32, batch of 8"][1]
+        e = cli.estimate(cli.PERF_CONFIG, cached=40)
+        assert one == pytest.approx(1e9 / e.forward_bytes, rel=0.01) and one < eight < 8 * one  # each has a cache of its own
+        quarter = (e.forward_bytes - e.cache_bytes) / 4 + e.cache_bytes
+        assert rows["generating, FastDecode in 8 bits"][1] == pytest.approx(1e9 / quarter, rel=0.01)
+        assert rows["generating, bfloat16"][1] == pytest.approx(2e9 / e.forward_bytes, rel=0.01)
+        step = cli.estimate(cli.PERF_CONFIG, batch_size=2, seq_len=256).training_flops
+        assert rows["training on 2 x 256, float32"][1] == pytest.approx(512 * 2e9 / step, rel=0.01)
+
+
+def test_perf_tells_of_a_device_that_is_not_there(capsys):
+    assert cli.main(["perf", "--device", "abacus"]) == 1
+    assert "abacus" in capsys.readouterr().err
 
 
 def test_the_command_is_installed():

@@ -1,0 +1,340 @@
+"""Chapter 12: counts against models and counters, peaks against the system, and what the benchmarks leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from gptbook import perf_analysis
+from gptbook.generate import generate
+from gptbook.gpt import GPT_CONFIG_124M, GPT_CONFIG_355M, GPT_CONFIG_774M, GPT_CONFIG_1558M, GPTModel
+from gptbook.gpt_gqa import GroupedQueryAttention
+from gptbook.gpt_mla import HalfCacheAttention, MultiHeadLatentAttention
+from gptbook.gpt_swa import SlidingWindowAttention
+from gptbook.kv_cache import MultiHeadAttention
+from gptbook.perf_analysis import (FastDecode, MachineLimits, benchmark_decode, benchmark_training, estimate,
+                                   find_max_batch, machine_limits)
+
+TINY = {"vocab_size": 50, "context_length": 256, "emb_dim": 24, "n_heads": 4, "n_layers": 3, "drop_rate": 0.0}
+VARIANTS = {
+    "mha": (MultiHeadAttention, {}), "bias": (MultiHeadAttention, {"qkv_bias": True}), "half": (HalfCacheAttention, {}),
+    "gqa": (GroupedQueryAttention, {"num_kv_groups": 2}), "mqa": (GroupedQueryAttention, {"num_kv_groups": 1, "qkv_bias": True}),
+    "mla": (MultiHeadLatentAttention, {"latent_dim": 10}), "mla narrow": (MultiHeadLatentAttention, {"latent_dim": 4, "latent_norm": True}),
+    "mla rotary": (MultiHeadLatentAttention, {"latent_dim": 10, "rope_dim": 4}),
+    "mla both": (MultiHeadLatentAttention, {"latent_dim": 10, "rope_dim": 4, "latent_norm": True}),
+    "swa": (SlidingWindowAttention, {"num_kv_groups": 4, "sliding_window_size": 5}),
+    "swa gqa": (SlidingWindowAttention, {"num_kv_groups": 2, "sliding_window_size": 70}),
+    "swa llg": (SlidingWindowAttention, {"num_kv_groups": 2, "sliding_window_size": 5, "window_pattern": "LLG"}),
+}
+SHAPES = [(1, 1, 0), (2, 7, 0), (1, 1, 100), (3, 130, 0), (2, 66, 100)]  # B, T new positions after so many cached
+each_variant = pytest.mark.parametrize("kind", VARIANTS)
+LIMITS = MachineLimits("cpu", torch.float32, 2, bytes_per_s=10.0, flops_per_s=40.0)
+
+
+def build(kind, **changes):
+    attention, more = VARIANTS[kind]
+    torch.manual_seed(0)
+    return GPTModel({**TINY, **more, **changes}, attention=attention)
+
+
+def estimated(kind, **call):
+    attention, more = VARIANTS[kind]
+    return estimate({**TINY, **more}, attention=attention, **call)
+
+
+def flops(work):
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH):  # it does not know a CPU's fused attention
+        work()
+    return counter.get_total_flops()
+
+
+@each_variant
+def test_parameters_and_bytes_of_weights(kind):
+    model = build(kind)
+    for dtype in (torch.float32, torch.bfloat16):
+        e = estimated(kind, dtype=dtype)
+        assert e.parameters == sum(p.numel() for p in model.parameters())
+        assert e.weight_bytes == sum(p.nbytes for p in model.to(dtype).parameters())
+
+
+@pytest.mark.parametrize("cfg, millions", [(GPT_CONFIG_124M, 124.4), (GPT_CONFIG_355M, 354.8), (GPT_CONFIG_774M, 774.0),
+                                           (GPT_CONFIG_1558M, 1557.6)])
+def test_the_four_sizes(cfg, millions):
+    with torch.device("meta"):
+        own = sum(p.numel() for p in GPTModel({**cfg, "qkv_bias": True}).parameters())
+    assert estimate({**cfg, "qkv_bias": True}).parameters == own
+    assert round(own / 1e6, 1) == pytest.approx(millions, abs=0.06)  # the public checkpoints
+
+
+@each_variant
+@pytest.mark.parametrize("B, T, cached", SHAPES)
+def test_cache_and_flops_of_a_cached_call(kind, B, T, cached):
+    model, ids, e = build(kind).eval(), torch.randint(0, 50, (B, cached + T)), estimated(kind, batch_size=B, seq_len=T, cached=cached)
+    model.reset_kv_cache(B, cached + T)
+    assert model.kv_cache_nbytes == e.cache_bytes
+    with torch.inference_mode():
+        if cached:
+            model(ids[:, :cached], use_cache=True)
+        assert flops(lambda: model(ids[:, cached:], use_cache=True, last_only=True)) == e.forward_flops
+    assert e.forward_bytes == e.weight_bytes - model.pos_emb.weight.nbytes + e.cache_bytes
+
+
+@each_variant
+@pytest.mark.parametrize("B, T", [(1, 1), (2, 7), (3, 130)])
+def test_flops_and_bytes_kept_in_training(kind, B, T):
+    model, ids, e = build(kind), torch.randint(0, 50, (B, T)), estimated(kind, batch_size=B, seq_len=T)
+
+    def loss():
+        return F.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
+
+    assert flops(lambda: loss().backward()) == e.training_flops
+    own, kept = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
+
+    def note(t):
+        if t.is_floating_point() and t.untyped_storage().data_ptr() not in own:
+            kept[t.untyped_storage().data_ptr()] = t  # held, so that its memory is not given to another
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        loss()
+    exact = kind != "mla narrow"  # latents no wider than a head are absorbed in training too, and keep a little else
+    nbytes = sum(t.untyped_storage().nbytes() for t in kept.values())
+    assert nbytes == (e.activation_bytes if exact else pytest.approx(e.activation_bytes, rel=0.1))
+
+
+@given(B=st.integers(1, 3), T=st.integers(1, 40), cached=st.integers(0, 40), H=st.integers(1, 4), D=st.integers(1, 6),
+       V=st.integers(1, 60), L=st.integers(1, 3), C=st.integers(80, 90))
+@settings(max_examples=40, deadline=None)
+def test_drawn_shapes(B, T, cached, H, D, V, L, C):
+    cfg = {"vocab_size": V, "context_length": C, "emb_dim": H * D, "n_heads": H, "n_layers": L, "drop_rate": 0.0}
+    model, e = GPTModel(cfg).eval(), estimate(cfg, batch_size=B, seq_len=T, cached=cached)
+    ids = torch.zeros(B, cached + T, dtype=torch.int64)
+    model.reset_kv_cache(B, cached + T)
+    assert (e.parameters, e.cache_bytes) == (sum(p.numel() for p in model.parameters()), model.kv_cache_nbytes)
+    with torch.inference_mode():
+        if cached:
+            model(ids[:, :cached], use_cache=True)
+        assert flops(lambda: model(ids[:, cached:], use_cache=True, last_only=True)) == e.forward_flops
+
+
+PEAK = """
+import json, sys
+from pathlib import Path
+import torch
+from gptbook import GPTModel, TrainConfig, make_optimizer, train_step
+cfg, B, T = json.loads(sys.argv[1])
+peak = lambda: 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+for cfg, B, T in (({**cfg, "vocab_size": 9, "emb_dim": 12, "n_heads": 1, "n_layers": 1}, 1, 2), (cfg, B, T)):
+    before, run, ids = peak(), TrainConfig(max_steps=9), torch.zeros(B, T, dtype=torch.int64)
+    model = GPTModel(cfg)
+    optimizer = make_optimizer(model, run)
+    for step in range(2):
+        train_step(model, optimizer, [(ids, ids)], run, step)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize("changes, B, T", [({}, 8, 256), ({"vocab_size": 50_000, "n_layers": 1}, 1, 64), ({"emb_dim": 768, "n_heads": 12}, 1, 64)])
+def test_peak_of_training(changes, B, T):
+    cfg = {"vocab_size": 4096, "context_length": 256, "emb_dim": 384, "n_heads": 6, "n_layers": 4, "drop_rate": 0.0, **changes}
+    done = subprocess.run([sys.executable, "-c", PEAK, json.dumps([cfg, B, T])], capture_output=True, text=True, check=True,
+                          env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"})  # freed memory goes back at once
+    assert int(done.stdout) == pytest.approx(estimate(cfg, batch_size=B, seq_len=T).training_peak_bytes, rel=0.15)
+
+
+@each_variant
+@pytest.mark.parametrize("training", [True, False])
+def test_max_batch_is_the_last_that_fits(kind, training):
+    attention, more = VARIANTS[kind]
+
+    def needed(B):
+        e = estimated(kind, batch_size=B, seq_len=100)
+        return e.training_peak_bytes if training else e.weight_bytes + e.cache_bytes
+
+    for B in (1, 2, 3, 37, 64):
+        for room, fits in ((needed(B) - 1, B - 1), (needed(B), B), (needed(B + 1) - 1, B)):
+            assert find_max_batch({**TINY, **more}, room, seq_len=100, training=training, attention=attention) == fits
+
+
+def test_max_batch_in_16_bits():
+    room = estimate(TINY, batch_size=9, seq_len=50, dtype=torch.bfloat16).training_peak_bytes
+    assert find_max_batch(TINY, room, seq_len=50, dtype=torch.bfloat16) == 9 > find_max_batch(TINY, room, seq_len=50)
+
+
+def test_the_roofline():
+    assert LIMITS.ridge == 4
+    assert LIMITS.seconds(flops=40, nbytes=0) == 1 and LIMITS.seconds(flops=0, nbytes=10) == 1
+    assert LIMITS.seconds(flops=80, nbytes=10) == 2 and LIMITS.seconds(flops=80, nbytes=100) == 10
+
+
+def test_limits_are_measured_and_threads_put_back(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(perf_analysis, "_seconds", lambda work, rounds, device: [seen.append(torch.get_num_threads()), work()] and [2.0, 0.5])
+    limits = machine_limits(threads=before + 1)
+    assert (limits.device, limits.dtype, limits.threads) == ("cpu", torch.float32, before + 1)
+    assert set(seen) == {before + 1} and torch.get_num_threads() == before
+    assert limits.bytes_per_s == 4 * 2**26 / 0.5 and limits.flops_per_s == 2 * 256**3 / 0.5  # the best of them, in seconds
+    monkeypatch.setattr(perf_analysis, "_seconds", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        machine_limits(threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_the_matrices_grow_until_the_clock_can_tell(monkeypatch):
+    sizes = []
+
+    def seconds(work, rounds, device):
+        if hasattr(work, "args"):
+            sizes.append(len(work.args[0]))
+            assert work.args[0].dtype == work.args[1].dtype == torch.float64
+            return [0.001 if sizes[-1] < 1024 else 0.03]
+        return [1.0]
+
+    monkeypatch.setattr(perf_analysis, "_seconds", seconds)
+    assert machine_limits(torch.float64).flops_per_s == 2 * 1024**3 / 0.03 and sizes == [256, 512, 1024, 1024]
+
+
+def test_a_first_call_does_not_count():
+    calls = []
+    assert len(perf_analysis._seconds(lambda: calls.append(0), 3, torch.device("cpu"))) == 3 and len(calls) == 4
+
+
+def test_decoding_is_timed_and_nothing_left_behind():
+    model = build("mha").train()
+    state, random = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    record = benchmark_decode(model, prompt_length=5, new_tokens=4, batch_size=3, rounds=2)
+    assert (record.batch_size, record.prompt_length, record.new_tokens, record.dtype) == (3, 5, 4, torch.float32)
+    assert record.first_token_seconds > 0 and record.tokens_per_s == 3 / record.token_seconds > 0
+    assert model.training and all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+    assert model.kv_cache is None and torch.equal(random, torch.get_rng_state())
+
+
+def test_the_first_round_and_the_first_token_are_kept_apart(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(perf_analysis.time, "perf_counter", lambda: next(clock) ** 2)  # each reading later than the last
+    record = benchmark_decode(build("mha"), prompt_length=1, new_tokens=3, rounds=2)
+    times = [n**2 for n in range(12)]  # a beginning and three tokens, three times, the first of them not counted
+    assert record.first_token_seconds == ((times[5] - times[4]) + (times[9] - times[8])) / 2
+    assert record.token_seconds == sorted(times[i + 1] - times[i] for i in (5, 6, 9, 10))[1:3][0] / 2 + sorted(
+        times[i + 1] - times[i] for i in (5, 6, 9, 10))[2] / 2
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_is_timed_and_nothing_left_behind(bf16):
+    model = build("swa gqa", drop_rate=0.1).train()
+    model.blocks[1].eval()
+    state, random = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    record = benchmark_training(model, batch_size=3, seq_len=20, steps=2, bf16=bf16)
+    assert (record.batch_size, record.seq_len, record.bf16) == (3, 20, bf16)
+    assert record.flops == estimated("swa gqa", batch_size=3, seq_len=20).training_flops
+    assert record.tokens_per_s == 60 / record.step_seconds > 0
+    assert record.mfu(LIMITS) == record.flops / record.step_seconds / 40
+    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())  # to the bit
+    assert model.training and not model.blocks[1].att.training and not model.blocks[1].training
+    assert all(p.grad is None for p in model.parameters()) and torch.equal(random, torch.get_rng_state())
+
+
+def test_training_really_trains(monkeypatch):
+    steps = []
+    monkeypatch.setattr(perf_analysis, "train_step", lambda *args: steps.append(args))
+    benchmark_training(build("mha"), batch_size=2, seq_len=8, steps=3, bf16=True)
+    assert len(steps) == 4
+    for _, optimizer, ((inputs, targets),), cfg, step in steps:
+        assert inputs.shape == targets.shape == (2, 8) and cfg.bf16 and perf_analysis.TrainConfig(max_steps=1).min_lr == 0
+        assert step >= cfg.max_steps and isinstance(optimizer, torch.optim.AdamW)
+
+
+@each_variant
+@pytest.mark.parametrize("rows", [1, 3])
+def test_fast_decoding_is_equal(kind, rows):
+    model, ids = build(kind).eval(), torch.randint(0, 50, (rows, 9))
+    with torch.inference_mode():
+        plain = model(ids, last_only=True)
+        with FastDecode(model):
+            for i in range(9):
+                fast = model(ids[:, i:i + 1], use_cache=True, last_only=True)
+        assert (fast - plain).abs().max() < 2e-6
+    prompt = ids[:, :4]
+    with FastDecode(model):
+        fast = generate(model, prompt, 12)
+    assert torch.equal(fast, generate(model, prompt, 12))
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (2, 1), (1, 5), (3, 4), (64,), (8, 8)])
+@pytest.mark.parametrize("n", [1, 3, 16, 50, 257])
+def test_few_rows_are_a_linear_layer(shape, n):
+    x, weight, bias = torch.randn(*shape, 24), torch.randn(n, 24), torch.randn(n)
+    for b in (None, bias):
+        got = perf_analysis._few_rows(x, weight, b)
+        assert got.shape == (*shape, n) and got.is_contiguous()  # views of it are taken, and fused attention wants its rows whole
+        assert torch.allclose(got, F.linear(x, weight, b), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows, few", [(1, True), (64, True), (65, False)])
+def test_few_rows_take_another_way(rows, few, monkeypatch):
+    model, calls, real = build("mha").eval(), [], perf_analysis._few_rows
+    monkeypatch.setattr(perf_analysis, "_few_rows", lambda x, *rest: [calls.append(x.shape), real(x, *rest)][1])
+    with torch.inference_mode(), FastDecode(model):
+        model(torch.zeros(1, rows, dtype=torch.int64))
+        assert len(calls) == (4 * 3 + 1) * few
+        calls.clear()
+        F.linear(torch.ones(0, 24), torch.ones(3, 24)), F.linear(torch.ones(1, 24).double(), torch.ones(3, 24).double())
+    assert not calls
+
+
+def test_one_row_is_cut_for_the_threads():
+    x, weight = torch.randn(1, 24), torch.randn(50, 24)
+    with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True, record_shapes=True) as seen:
+        perf_analysis._few_rows(x, weight)
+    pieces = 4 * torch.get_num_threads()
+    assert [pieces, 24, 50 // pieces] in [shapes for event in seen.events() if event.name == "aten::bmm" for shapes in event.input_shapes]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_fast_decoding_leaves_training_and_other_dtypes_alone(int8):
+    model, ids = build("mha"), torch.randint(0, 50, (1, 6))
+    F.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+    expected = model.blocks[0].att.qkv.weight.grad.clone()
+    model.zero_grad()
+    with FastDecode(model, int8):
+        F.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+        with torch.no_grad():
+            x, w, b = torch.randn(1, 3), torch.randn(2, 3), torch.randn(2)
+            assert torch.allclose(F.linear(x, w, bias=b), x @ w.T + b, atol=1e-6)  # not ours, and its bias by name
+        assert torch.equal(F.linear(torch.ones(1, 3).double(), torch.ones(2, 3).double()), torch.full((1, 2), 3.0).double())
+    assert torch.equal(model.blocks[0].att.qkv.weight.grad, expected)
+
+
+@each_variant
+def test_integers_are_near(kind):
+    model, ids = build(kind).eval(), torch.randint(0, 50, (2, 9))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn_like(p) * 0.1)  # biases too
+    with torch.inference_mode():
+        plain, integers = model(ids), FastDecode(model, int8=True)
+        with integers:
+            near = model(ids)
+            F.linear(torch.ones(1, 24), torch.ones(2, 24))  # of another: as ever
+        assert 0 < (near - plain).abs().max() < 0.1 * plain.abs().max()
+        assert torch.equal(model(ids), plain)
+    assert not any("quant" in str(p.dtype) for p in model.parameters())
+
+
+def test_integers_by_hand():
+    weight = torch.tensor([[127.0, -64.0, 1.0, 0.0], [0.5, 0.25, -0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])  # a scale each; a row of zeros
+    packed = perf_analysis._pack_int8(weight, torch.tensor([1.0, 2.0, 3.0]))
+    x = torch.tensor([[2.0, 0.0, 0.0, 0.0]])
+    got = torch.ops.quantized.linear_dynamic(x, packed, True)
+    assert got[0].tolist() == pytest.approx([255.0, 3.0, 3.0], rel=0.02)  # the input has some 7 bits
+    kept = packed.unpack()[0].dequantize() if hasattr(packed, "unpack") else torch.ops.quantized.linear_unpack(packed)[0].dequantize()
+    assert torch.allclose(kept[0], weight[0]) and (kept[1] - weight[1]).abs().max() <= 0.5 / 127 / 2 and not kept[2].any()

@@ -1,0 +1,150 @@
+"""benchmarks/peers.py: what it times gives the model's logits, and what is stored follows from its figures."""
+
+import importlib.util
+import json
+
+import pytest
+import torch
+from conftest import ROOT
+from gptbook import GPTModel
+
+TINY = {"vocab_size": 64, "context_length": 16, "emb_dim": 32, "n_heads": 2, "n_layers": 2, "drop_rate": 0.0,
+        "qkv_bias": True}
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """benchmarks/peers.py as a module."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # it shares a function with spine.py
+    spec = importlib.util.spec_from_file_location("benchmark_peers", ROOT / "benchmarks" / "peers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def record():
+    return json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_peer_is_timed_only_with_the_models_logits(bench, static):
+    torch.manual_seed(0)
+    model = GPTModel(TINY).eval()
+    peer = bench.peer_of(model).eval()
+    bench.check_equal(model, bench.transformers_start(peer, static))
+    bench.check_equal(model, bench.own_start(model))
+    for weight in (peer.transformer.h[1].attn.c_proj.weight, peer.transformer.wpe.weight):
+        with torch.no_grad():
+            weight[11 % len(weight), 0] += 0.5
+        with pytest.raises(AssertionError, match="logits of token"):
+            bench.check_equal(model, bench.transformers_start(peer, static))
+        with torch.no_grad():
+            weight[11 % len(weight), 0] -= 0.5
+        bench.check_equal(model, bench.transformers_start(peer, static))
+
+
+def test_steps_with_the_cache_are_checked_and_not_only_the_prompt(bench):
+    model = GPTModel(TINY).eval()
+
+    def start(length):
+        return lambda ids: model(ids)  # without a cache: right for the prompt, wrong for every token behind it
+    with pytest.raises(AssertionError, match="logits of token 10 differ"):
+        bench.check_equal(model, start)
+
+
+def test_a_peer_writes_the_tokens_that_the_model_writes(bench):
+    torch.manual_seed(0)
+    model, prompt = GPTModel(TINY).eval(), torch.tensor([[1, 2, 3]])
+    model.pos_emb.weight.data.mul_(50)  # else it repeats the last token
+    ours = torch.cat(list(bench.stream(model, prompt, 6)))
+    theirs = torch.cat(list(bench.peer_tokens(bench.transformers_start(bench.peer_of(model).eval()), prompt, 6)))[:, 0]
+    fast = torch.cat(list(bench.fast_tokens(bench.FastDecode(model), model, prompt, 6)))
+
+    def start(length):  # logits of every position, as LLMs-from-scratch's are
+        model.reset_kv_cache()
+        return lambda ids: model(ids, use_cache=True)
+    assert torch.equal(ours, torch.cat(list(bench.peer_tokens(start, prompt, 6)))[:, 0])
+    assert torch.equal(ours, theirs) and torch.equal(ours, fast) and len(set(ours.tolist())) > 1
+
+
+def test_all_learn_from_the_same_loss(bench):
+    ids, losses = torch.randint(0, 64, (2, 3, 8)), []
+    for name in ("gptbook", bench.HF):
+        torch.manual_seed(0)
+        module, logits, loss = bench.trainee(name, GPTModel(TINY), None)
+        assert module.training and logits(*ids).shape == (3, 8, 64)
+        optimizer = bench.adamw(module)
+        for _ in range(3):
+            losses.append(loss(*ids).item())
+            bench.training_step(loss, ids, optimizer, False)
+    assert losses[:3] == pytest.approx(losses[3:], abs=1e-5) and losses[0] > losses[1] > losses[2]
+
+
+def test_a_step_reads_its_weights_and_its_cache(bench):
+    model = GPTModel(TINY)
+    model.reset_kv_cache(1, 10)
+    read = sum(p.nbytes for name, p in model.named_parameters() if name != "pos_emb.weight")
+    assert bench.step_bytes(model, 10) == read + model.kv_cache_nbytes
+
+
+def test_rounds_take_turns_and_their_median_counts(bench):
+    order, values = [], {"a": iter([9.0, 1.0, 5.0, 2.0]), "b": iter([9.0, 4.0, 4.0, 1.0])}
+
+    def call(name):
+        order.append(name)
+        return next(values[name])
+    found = bench.interleaved({name: lambda name=name: call(name) for name in values}, rounds=3)
+    assert found == {"a": 2.0, "b": 4.0} and order == ["a", "b"] * 4
+
+
+def test_a_slope_comes_with_its_standard_error(bench):
+    x = torch.tensor([0.0, 1.0, 2.0, 3.0]).double()
+    assert bench.line(x, 7 + 2 * x) == pytest.approx((2, 0), abs=1e-12)
+    slope, error = bench.line(x, torch.tensor([1.0, 0.0, 0.0, 1.0]).double())  # residuals +-1/2, 2 of freedom, dx^2 5
+    assert slope == pytest.approx(0) and error == pytest.approx((1 / 2 / 5) ** 0.5)
+
+
+def test_every_row_is_stored_with_whole_figures(bench, record):
+    rows = {row["row"]: row for row in record["rows"]}
+    expected = [name for name in bench.ROWS if name != "training 124M, bf16" or record["bf16"]]
+    assert list(rows) == expected and len(record["rows"]) == len(rows)
+    assert set(record) == {"date", "threads", "cpu", "torch", "transformers", "bf16", "left_out", "rows"}
+    for name, row in rows.items():
+        assert row["unit"] == bench.ROWS[name][0] and row["rounds"] >= 5
+        assert name == "growth" or min(row["figures"].values()) >= 0, name
+    for name in (name for name in rows if name.startswith("training")):
+        assert bench.NANO in rows[name]["figures"]
+    for name in ("decode, prompt 32", "decode, batch 8", "first token, fp32"):
+        assert set(bench.LLMS_FILES) <= set(rows[name]["figures"])
+    growth = rows["growth"]
+    for name, seconds in growth["seconds_of_a_step"].items():
+        found = bench.line(torch.tensor([float(S) for S in seconds]).double(), torch.tensor(list(seconds.values())).double())
+        assert [1e9 * value for value in found] == pytest.approx([growth["figures"][name], growth["standard_errors"][name]])
+        assert tuple(map(int, seconds)) == bench.LENGTHS and name in bench.VARIANTS
+
+
+def test_stored_ratios_and_flags_follow_from_the_figures(bench, record):
+    for row in record["rows"]:
+        figures, found = row["figures"], row["ratios"]
+        keys = ("of", "against", "sign", "target", "for_bf16_instructions")
+        assert [tuple(r[key] for key in keys) for r in found] == bench.ROWS[row["row"]][2]
+        for r in found:
+            ratio = figures[r["of"]] if r["against"] is None else figures[r["of"]] / figures[r["against"]]
+            assert r["ratio"] == pytest.approx(ratio)
+            assert r["reached"] is {">=": ratio >= r["target"], "<=": ratio <= r["target"]}[r["sign"]]
+    rows = {row["row"]: row["figures"] for row in record["rows"]}
+    bits, seconds = rows["bits a byte, int8"], rows["import"]
+    assert bits["difference"] == pytest.approx(abs(bits["int8"] - bits["fp32"]))
+    assert seconds["gptbook less torch"] == pytest.approx(seconds["gptbook"] - seconds["torch"])
+
+
+def test_the_table_says_what_was_reached(bench, record, capsys):
+    bench.show(record)
+    out = capsys.readouterr().out
+    lines = [line for line in out.split("\n") if ">= " in line or "<= " in line]
+    assert len(lines) == sum(len(bench.ROWS[row["row"]][2]) for row in record["rows"])
+    flags = [r for row in record["rows"] for r in row["ratios"]]
+    assert [" yes" in line for line in lines] == [r["reached"] for r in flags]
+    assert ["asks for bf16" in line for line in lines] == [r["for_bf16_instructions"] > record["bf16"] for r in flags]
+    assert all(f"left out: {name} ({why})" in out for name, why in record["left_out"].items())
