@@ -50,7 +50,7 @@ def _squares(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, 
 class MachineLimits:
     """What a device can do at best, measured: bytes_per_s read from memory, flops_per_s in products of dtype matrices.
 
-    device: "cpu", "cuda", "mps". threads: PyTorch's, on a CPU.
+    device: "cpu", "cuda", "mps". threads: PyTorch's on a CPU; on other devices it says nothing.
     """
 
     device: str
@@ -157,7 +157,7 @@ class Estimate:
     forward_bytes: int      # what it has to move: weights, the cache of S positions
     training_flops: int     # forward and backward, logits of all positions
     activation_bytes: int   # kept for the backward pass
-    training_peak_bytes: int  # weights, AdamW's two moments, and the larger of activations and gradients
+    training_peak_bytes: int  # weights, AdamW's moments; activations with the loss's logits, or gradients, two more of the embedding
 
 
 def estimate(cfg: dict[str, Any] | GPTConfig, *, attention: type[Any] = MultiHeadAttention, batch_size: int = 1,
@@ -241,12 +241,12 @@ class FastDecode(TorchFunctionMode):
     """Inside `with FastDecode(model):` a CPU multiplies few rows, or all of them, with the model's weights faster.
 
     int8=False: products of up to 64 float32 rows are written in the way that reads the weights fastest, see `_few_rows`; equal
-    but for rounding. int8=True: all products with the weights of linear layers and of the head are done in 8-bit integers,
-    the weights with one scale for each row, the other side with one scale for all of it; the weights are those of the
-    moment when FastDecode is made.
-    The model itself stays as it is and is needed no less than before; the integers take a quarter of its float32 matrices.
-    Where gradients are recorded, nothing changes. Raises TypeError where model is no GPTModel in float32, ValueError for a model that is not on a CPU, and
-    RuntimeError where PyTorch has no 8-bit products for this processor.
+    but for rounding. int8=True: all calls of F.linear with the weight of a linear layer or of the head itself (not chapter 9's products
+    with parts of a weight) are done in 8-bit integers, the weights with one scale for each row, the other side with one
+    scale for the whole batch and 7 bits; the weights are those of the moment when FastDecode is made.
+    The model stays in memory as it is; the integers take a quarter of its matrices' bytes besides.
+    Where gradients are recorded, nothing changes. Raises TypeError where model is no GPTModel in float32, ValueError for a
+    model that is not on a CPU, and RuntimeError where PyTorch has no 8-bit products for this processor.
     """
 
     def __init__(self, model: GPTModel, int8: bool = False) -> None:
@@ -312,7 +312,10 @@ class TrainingRecord:
         return self.batch_size * self.seq_len / self.step_seconds
 
     def mfu(self, limits: MachineLimits) -> float:
-        """Model FLOPs utilisation: FLOPs a second, as a share of limits.flops_per_s. Source: Chowdhery et al. 2022, arXiv:2204.02311."""
+        """Model FLOPs utilisation: FLOPs a second, as a share of limits.flops_per_s, in the dtype of the products.
+
+        Source: Chowdhery et al. 2022, arXiv:2204.02311.
+        """
         return self.flops / self.step_seconds / limits.flops_per_s
 
 
