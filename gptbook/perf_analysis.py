@@ -8,6 +8,7 @@ __all__ = ['MachineLimits', 'machine_limits', 'Estimate', 'estimate', 'DecodeRec
 import statistics
 import time
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -241,8 +242,8 @@ class FastDecode(TorchFunctionMode):
     """Inside `with FastDecode(model):` a CPU multiplies few rows, or all of them, with the model's weights faster.
 
     int8=False: products of up to 64 float32 rows are written in the way that reads the weights fastest, see `_few_rows`; equal
-    but for rounding. int8=True: all calls of F.linear with the weight of a linear layer or of the head itself (not chapter 9's products
-    with parts of a weight) are done in 8-bit integers, the weights with one scale for each row, the other side with one
+    but for rounding. int8=True: all calls of F.linear with the weight of a linear layer or of the head itself (not
+    chapter 9's products with parts of a weight) are done in 8-bit integers, the weights with one scale for each row, the other side with one
     scale for the whole batch and 7 bits; the weights are those of the moment when FastDecode is made.
     The model stays in memory as it is; the integers take a quarter of its matrices' bytes besides.
     Where gradients are recorded, nothing changes. Raises TypeError where model is no GPTModel in float32, ValueError for a
@@ -359,17 +360,9 @@ def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_le
     check_int("memory_bytes", memory_bytes, 1)
     _check_type("training", training, bool)
 
-    def fits(batch_size: int) -> bool:
+    def needed(batch_size: int) -> int:
         e = estimate(cfg, attention=attention, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
-        return (e.training_peak_bytes if training else e.weight_bytes + e.cache_bytes) <= memory_bytes
+        return e.training_peak_bytes if training else e.weight_bytes + e.cache_bytes
 
-    if not fits(1):
-        return 0
-    low = 1
-    while fits(2 * low):
-        low *= 2
-    high = 2 * low  # low fits, high does not
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    # More sequences need more bytes, each of them more than one.
+    return bisect_right(range(1, memory_bytes + 1), memory_bytes, key=needed)
