@@ -1,6 +1,7 @@
 """gptbook beside its peers: decoding, the first token, training, memory and the import, each against a target.
 
-    python benchmarks/peers.py [--only ROW ...] [--rounds 5] [--nanogpt FOLDER] [--llms FOLDER] [--out FILE]
+    python benchmarks/peers.py [--only ROW ...] [--rounds 5] [--nanogpt FOLDER] [--llms FOLDER] [--device cuda]
+                               [--profile] [--out FILE]
 
 GPT-2 124M with random weights, the same dtype and threads for all. Before anything is timed, the logits of every peer
 are compared with the model's (in decoding over a prompt and over steps with its cache); one whose code is not there is left
@@ -11,11 +12,17 @@ with --llms one of github.com/rasbt/LLMs-from-scratch (chapter 4's two models wi
 installed (`pip install -c constraints.txt -e '.[bench]'`). nanoGPT's GELU is set to the tanh formula, GPT-2's own, for else its logits would differ. The time of
 decoding is that of the tokens after the first, which has rows of its own. The ceiling is what reading the weights (from
 prompt 512 on, the filled cache too) would allow at the speed at which torch.sum reads 256 MB, measured in the same
-rounds. Without --out nothing is written; with it, --only replaces its rows in FILE and keeps the others.
+rounds. --profile: after a row that missed a target, PyTorch's profiler says where the time of its contender goes.
+Without --out nothing is written; with it, --only replaces its rows in FILE and keeps the others.
+
+--device cuda (or mps) takes the rows that make sense there, whose targets are a CPU's and so are left out; the card's name
+and the absolute figures are what they tell. Attention takes SDPA's fused kernels there, float32 products are those of
+PyTorch's default ("highest" precision), and a row of its own has torch.compile, with CUDA graphs and without.
 """
 
 import argparse
 import contextlib
+import copy
 import datetime
 import functools
 import importlib.util
@@ -24,7 +31,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +49,19 @@ from gptbook.perf_analysis import FastDecode
 from spine import peer_of
 
 CFG: dict[str, Any] = {**gptbook.GPT_CONFIG_124M, "drop_rate": 0.0, "qkv_bias": True}
-SMALL = {**CFG, "vocab_size": 256, "context_length": 256, "emb_dim": 384, "n_heads": 6, "n_layers": 6}
+WIDE = {**CFG, "context_length": 256, "emb_dim": 384, "n_heads": 6, "n_layers": 6}  # 30M, most of it the vocabulary
+SMALL = {**WIDE, "vocab_size": 256}
 VARIANTS: dict[str, tuple[type[Any], dict[str, int]]] = {
     "MHA": (MultiHeadAttention, {}),
     "GQA-4": (GroupedQueryAttention, {"num_kv_groups": 4}),
     "MLA-96": (MultiHeadLatentAttention, {"latent_dim": 96}),
     "window 256": (SlidingWindowAttention, {"sliding_window_size": 256}),
 }
-BF16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # instructions for it, of x86 alone
+DEVICE = torch.device("cpu")  # of everything here; the command line may name another. (torch's default device would slow each call)
+BF16_CPU = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # instructions for it, of x86 alone
 LENGTHS = (128, 1024, 2048, 4096, 6144, 8192, 12288, 16384)
 FAST, HF, NANO, LLMS = "gptbook, FastDecode", "transformers", "nanoGPT", "LLMs-from-scratch"
+PIECES = "gptbook, loss in pieces"
 LLMS_FILES = {LLMS: "gpt_with_kv_cache.py", f"{LLMS}, optimised": "gpt_with_kv_cache_optimized.py"}
 Tokens = Callable[[Tensor, int], Iterator[Tensor]]   # (prompt, how many) -> their ids, one step at a time
 Start = Callable[[int], Callable[[Tensor], Tensor]]  # length -> an empty cache's step: ids (B, T) -> logits (B, 1 or T, V)
@@ -76,7 +86,7 @@ def nanogpt_of(model: GPTModel, folder: Path) -> Any:
         block.mlp.gelu.approximate = "tanh"
     turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # transformers keeps these the other way round
     peer.load_state_dict({k: v.T if k.endswith(turned) else v for k, v in peer_of(model).state_dict().items()})
-    return peer
+    return peer.to(DEVICE)
 
 
 def llms_of(model: GPTModel, file: Path) -> Any:
@@ -91,7 +101,7 @@ def llms_of(model: GPTModel, file: Path) -> Any:
             state[name] = value
     peer = module_at(file).GPTModel({key: getattr(model.cfg, key) for key in CFG})
     peer.load_state_dict({**state, "out_head.weight": model.tok_emb.weight})
-    return peer.eval()
+    return peer.eval().to(DEVICE)
 
 
 def own_start(model: GPTModel) -> Start:
@@ -115,10 +125,15 @@ def llms_start(peer: Any) -> Start:
     return start
 
 
+def random_ids(vocab_size: int, *shape: int) -> Tensor:
+    """Token ids of a shape."""
+    return torch.randint(0, vocab_size, shape, device=DEVICE)
+
+
 @torch.inference_mode()
 def check_equal(model: GPTModel, start: Start, error: float = 2e-5) -> None:
     """Raise AssertionError unless `start`'s steps, a prompt and three tokens, give the model's own logits."""
-    ids = torch.randint(0, model.cfg.vocab_size, (2, 12))
+    ids = random_ids(model.cfg.vocab_size, 2, 12)
     expected, step = model(ids), start(12)
     for first, end in ((0, 9), (9, 10), (10, 11), (11, 12)):
         found = (step(ids[:, first:end])[:, -1] - expected[:, end - 1]).abs().max().item()
@@ -146,16 +161,31 @@ def trainee(name: str, model: GPTModel, nanogpt: Path | None) -> tuple[Any, Any,
         assert nanogpt is not None
         peer = nanogpt_of(model, nanogpt).train()
         return peer, lambda x, y: peer(x, y)[0], lambda x, y: peer(x, y)[1]
-    peer = model.train() if name == "gptbook" else peer_of(model).train()
+    if name == PIECES:
+        model = copy.deepcopy(model).train()
+        return model, lambda x, y: model(x), loss_in_pieces(model)
+    peer = model.train() if name == "gptbook" else peer_of(model).train().to(DEVICE)
 
     def logits(x: Tensor, y: Tensor) -> Tensor:
         return peer(x) if name == "gptbook" else peer(x, use_cache=False).logits
     return peer, logits, lambda x, y: F.cross_entropy(logits(x, y).flatten(0, 1), y.flatten())
 
 
+def loss_in_pieces(model: GPTModel) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of (inputs, targets) by PyTorch's linear_cross_entropy, which never holds the logits of all positions."""
+    options, caught = torch.nn.LinearCrossEntropyOptions(), dict[str, Tensor]()
+    model.blocks[-1].register_forward_hook(lambda block, inputs, x: caught.update(x=x))
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        model(x, last_only=True)
+        hidden = model.final_norm(caught.pop("x")).flatten(0, 1)
+        return F.linear_cross_entropy(hidden, model.tok_emb.weight, y.flatten(), options=options)
+    return loss
+
+
 def training_step(loss: Callable[..., Tensor], ids: Tensor, optimizer: torch.optim.Optimizer, bf16: bool) -> None:
     """Forward, cross entropy, backward and the optimizer's step; ids: inputs and targets."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=bf16):
         value = loss(*ids)
     optimizer.zero_grad()
     value.backward()
@@ -166,10 +196,14 @@ def adamw(module: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 
 
-def memory_of(name: str, nanogpt: Path | None) -> float:
+MEMORY_OF = {"124M": (CFG, 2), "30M": (WIDE, 12)}  # and the batch, of windows of 256 tokens
+
+
+def memory_of(name: str, size: str, nanogpt: Path | None) -> float:
     """MB that this process held at most (VmHWM), after three training steps."""
-    module, _, loss = trainee(name, GPTModel(CFG), nanogpt)
-    ids, optimizer = torch.randint(0, CFG["vocab_size"], (2, 2, 256)), adamw(module)
+    cfg, batch = MEMORY_OF[size]
+    module, _, loss = trainee(name, GPTModel(cfg), nanogpt)
+    ids, optimizer = random_ids(cfg["vocab_size"], 2, batch, 256), adamw(module)
     for _ in range(3):
         training_step(loss, ids, optimizer, False)
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
@@ -178,7 +212,7 @@ def memory_of(name: str, nanogpt: Path | None) -> float:
 def variant(name: str, context_length: int) -> GPTModel:
     """GPT-2 124M's shape with another attention."""
     attention, more = VARIANTS[name]
-    return GPTModel({**CFG, **more, "context_length": context_length}, attention=attention).eval()
+    return GPTModel({**CFG, **more, "context_length": context_length}, attention=attention).eval().to(DEVICE)
 
 
 def step_bytes(model: GPTModel, S: int) -> int:
@@ -194,10 +228,22 @@ def fresh(*command: str) -> str:
 
 
 def timed(call: Callable[..., Any], *arguments: Any) -> float:
-    """Seconds of a call."""
+    """Seconds of a call, until its work is done."""
     start = time.perf_counter()
     call(*arguments)
+    if DEVICE.type != "cpu":  # it has only been queued
+        torch.accelerator.synchronize()
     return time.perf_counter() - start
+
+
+def profile_of(call: Callable[[], Any]) -> dict[str, float]:
+    """Shares of a call's time on a CPU, by PyTorch's profiler: its largest operations, the others, and none of them (Python)."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
+        seconds = timed(call)
+    shares = {event.key: event.self_cpu_time_total / 1e6 / seconds for event in profiler.key_averages()}
+    largest = sorted(shares, key=lambda name: -shares[name])[:6]
+    return {**{name: shares[name] for name in largest}, "other operations": sum(shares[name] for name in shares.keys() - largest),
+            "none": 1 - sum(shares.values())}
 
 
 def interleaved(calls: dict[Any, Any], rounds: int, warm_up: int = 1) -> dict[Any, float]:
@@ -218,24 +264,30 @@ class Bench:
 
     def __init__(self, rounds: int, nanogpt: Path | None, llms: Path | None) -> None:
         self.rounds, self.nanogpt, self.llms = rounds, nanogpt, llms
+        self.calls: dict[str, Any] = {}  # of the row that was measured last
         self.left_out = {"litgpt": "it needs lightning to be imported",
                          f"{LLMS}, wheel": "version 1.0.19's GPT-2 with a cache raises at the second token"}
+
+    def compare(self, calls: dict[str, Any], warm_up: int = 1) -> dict[str, float]:
+        """The medians, of calls that stay at hand for a profile."""
+        self.calls = calls
+        return interleaved(calls, self.rounds, warm_up)
 
     @functools.cached_property
     def model(self) -> GPTModel:
         torch.manual_seed(0)
-        return GPTModel(CFG).eval()
+        return GPTModel(CFG).eval().to(DEVICE)
 
     def copy(self) -> GPTModel:
         """The same weights once more."""
-        model = GPTModel(CFG).eval()
+        model = GPTModel(CFG).eval().to(DEVICE)
         model.load_state_dict(self.model.state_dict())
         return model
 
     @functools.cached_property
     def decoders(self) -> dict[str, Tokens]:
         """Everyone's greedy tokens in float32, once the logits are checked."""
-        model, peer, fast = self.model, peer_of(self.model).eval(), FastDecode(self.model)
+        model, peer = self.model, peer_of(self.model).eval().to(DEVICE)
         starts = {HF: transformers_start(peer), f"{HF}, static cache": transformers_start(peer, static=True)}
         for name, file in LLMS_FILES.items():
             if self.llms:
@@ -244,15 +296,29 @@ class Bench:
                 self.left_out[name] = "no --llms"
         for start in (own_start(model), *starts.values()):
             check_equal(model, start)
-        with fast:
-            check_equal(model, own_start(model))
-        return {"gptbook": functools.partial(stream, model), FAST: functools.partial(fast_tokens, fast, model),
-                **{name: functools.partial(peer_tokens, start) for name, start in starts.items()}}
+        found: dict[str, Tokens] = {"gptbook": functools.partial(stream, model)}
+        if DEVICE.type == "cpu":
+            with (fast := FastDecode(model)):
+                check_equal(model, own_start(model))
+            found[FAST] = functools.partial(fast_tokens, fast, model)
+        return found | {name: functools.partial(peer_tokens, start) for name, start in starts.items()}
+
+    def compiled(self) -> dict[str, Tokens]:
+        """Ours as it is, and its blocks by torch.compile; on a card also with its CUDA graphs."""
+        found = {name: self.decoders[name] for name in ("gptbook", HF)}
+        modes = {"gptbook, compiled": None} | ({"gptbook, CUDA graphs": "reduce-overhead"} if DEVICE.type == "cuda" else {})
+        for name, mode in modes.items():
+            model = self.copy()
+            for block in model.blocks:
+                block.compile(dynamic=True, mode=mode)  # the cache is longer at every step
+            check_equal(self.model, own_start(model))
+            found[name] = functools.partial(stream, model)
+        return found
 
     @functools.cached_property
     def bf16(self) -> dict[str, Tokens]:
         """Ours in bfloat16, transformers in float32 and in bfloat16."""
-        start = transformers_start(peer_of(self.model).eval().bfloat16())
+        start = transformers_start(peer_of(self.model).eval().bfloat16().to(DEVICE))
         return {"gptbook, bf16": functools.partial(stream, self.copy().bfloat16()), HF: self.decoders[HF],
                 f"{HF}, bf16": functools.partial(peer_tokens, start)}
 
@@ -270,7 +336,7 @@ class Bench:
 
     def decode(self, tokens: dict[str, Tokens], prompt: int, new: int, batch: int = 1, ceiling: int | None = None) -> Any:
         """Tokens a second after the first; ceiling: how many bytes a step reads."""
-        ids, big = torch.randint(0, CFG["vocab_size"], (batch, prompt)), torch.ones(2**26)
+        ids, big = random_ids(CFG["vocab_size"], batch, prompt), torch.ones(2**26, device=DEVICE)
 
         def rate(make: Tokens, new: int = new) -> float:
             next(steps := make(ids, new))
@@ -280,13 +346,12 @@ class Bench:
             calls["ceiling"] = lambda: 4 * big.nbytes / timed(lambda: [big.sum() for _ in range(4)]) / ceiling
         for make in tokens.values():
             rate(make, 4)
-        return interleaved(calls, self.rounds, warm_up=0)
+        return self.compare(calls, warm_up=0)
 
     def first_token(self, tokens: dict[str, Tokens]) -> Any:
         """Seconds until a prompt of 512 tokens has its next."""
-        ids = torch.randint(0, CFG["vocab_size"], (1, 512))
-        calls = {name: lambda make=make: timed(list, make(ids, 1)) for name, make in tokens.items()}
-        return interleaved(calls, self.rounds)
+        ids = random_ids(CFG["vocab_size"], 1, 512)
+        return self.compare({name: lambda make=make: timed(list, make(ids, 1)) for name, make in tokens.items()})
 
     def bits(self) -> Any:
         """Bits a byte of the shipped model on a passage of the held-out novel."""
@@ -296,17 +361,17 @@ class Bench:
             int8 = bits_per_byte(model, text, austen_tokenizer())
         return {"fp32": fp32, "int8": int8, "difference": abs(int8 - fp32)}
 
-    def train(self, cfg: dict[str, Any], batch: int, bf16: bool = False) -> Any:
+    def train(self, cfg: dict[str, Any], batch: int, bf16: bool = False, names: Sequence[str] = ("gptbook", NANO, HF)) -> Any:
         """Tokens a second of training steps, always on the same rows of 256; bf16: autocast, and nanoGPT without it."""
-        if bf16 and not BF16:
+        if bf16 and DEVICE.type == "cpu" and not BF16_CPU:
             self.left_out["training in bf16"] = "without instructions for it a step takes minutes"
             return {}
         torch.manual_seed(0)
-        model, ids, calls = GPTModel(cfg), torch.randint(0, cfg["vocab_size"], (2, batch, 256)), {}
+        model, ids, calls = GPTModel(cfg).to(DEVICE), random_ids(cfg["vocab_size"], 2, batch, 256), {}
 
         def rate(*step: Any) -> float:
             return ids[0].numel() / timed(training_step, *step)
-        for name in ("gptbook", NANO, HF):
+        for name in names:
             if name == NANO and not self.nanogpt:
                 self.left_out[NANO] = "no --nanogpt"
                 continue
@@ -319,12 +384,12 @@ class Bench:
                 calls[f"{name}, bf16"] = functools.partial(rate, loss, ids, optimizer, True)
             if not bf16 or name == NANO:
                 calls[name] = functools.partial(rate, loss, ids, optimizer, False)
-        return interleaved(calls, self.rounds)
+        return self.compare(calls)
 
-    def memory(self) -> Any:
-        """Each in a fresh process; all of them have imported the same."""
-        names = ("gptbook", NANO, HF) if self.nanogpt else ("gptbook", HF)
-        return {name: float(fresh(__file__, "--memory-of", name, "--nanogpt", str(self.nanogpt))) for name in names}
+    def memory(self, size: str, *names: str) -> Any:
+        """MB, each in a fresh process; all of them have imported the same."""
+        return {name: float(fresh(__file__, "--memory-of", name, size, "--nanogpt", str(self.nanogpt)))
+                for name in names if self.nanogpt or name != NANO}
 
     def importing(self) -> Any:
         """Seconds of fresh processes."""
@@ -340,7 +405,7 @@ class Bench:
             for cache in caches:
                 cache.length = S - 1
             return timed(lambda: model(token, use_cache=True))
-        calls, token = {}, torch.zeros(1, 1, dtype=torch.int64)
+        calls, token = {}, torch.zeros(1, 1, dtype=torch.int64, device=DEVICE)
         for name in VARIANTS:
             model: Any = variant(name, LENGTHS[-1])
             model.reset_kv_cache(1)  # its own caches are never touched
@@ -369,10 +434,11 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Any], list[tuple[str, str | None, s
     "decode, prompt 32": ("tokens/s", lambda b: b.decode(b.decoders, 32, 128, ceiling=step_bytes(b.model, 0)),
                           [(FAST, HF, ">=", 1.30, False), (FAST, "ceiling", ">=", 0.80, False)]),
     "decode, prompt 512": ("tokens/s", lambda b: b.decode(
-        {name: b.decoders[name] for name in ("gptbook", FAST, HF)}, 512, 256, ceiling=step_bytes(b.model, 512 + 128)),
+        {name: b.decoders[name] for name in ("gptbook", FAST, HF) if name in b.decoders}, 512, 256, ceiling=step_bytes(b.model, 512 + 128)),
                            [(FAST, HF, ">=", 1.25, False), (FAST, "ceiling", ">=", 0.75, False)]),
     "decode, batch 8": ("tokens/s", lambda b: b.decode(b.decoders, 32, 24, batch=8), []),
     "decode, bf16": ("tokens/s", lambda b: b.decode(b.bf16, 32, 16), [("gptbook, bf16", HF, ">=", 1.7, True)]),
+    "decode, torch.compile": ("tokens/s", lambda b: b.decode(b.compiled(), 32, 48), []),
     "decode, int8": ("tokens/s", lambda b: b.decode(b.int8(), 32, 48), [("gptbook, int8", HF, ">=", 3.3, False)]),
     "bits a byte, int8": ("bits a byte", Bench.bits, [("difference", None, "<=", 0.02, False)]),
     "first token, fp32": ("s", lambda b: b.first_token(but_fast(b.decoders)), [("gptbook", HF, "<=", 0.90, False)]),
@@ -383,16 +449,22 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Any], list[tuple[str, str | None, s
     "training 124M, fp32": ("tokens/s", lambda b: b.train(CFG, 2), [("gptbook", NANO, ">=", 1.10, False)]),
     "training 124M, bf16": ("tokens/s", lambda b: b.train(CFG, 2, bf16=True), [("gptbook, bf16", NANO, ">=", 2.1, True)]),
     "training 10.8M, fp32": ("tokens/s", lambda b: b.train(SMALL, 12), [("gptbook", NANO, ">=", 1.0, False)]),
-    "training 124M, memory": ("MB", Bench.memory, [("gptbook", NANO, "<=", 1.0, False)]),
+    "training 10.8M, bf16": ("tokens/s", lambda b: b.train(SMALL, 12, bf16=True), [("gptbook, bf16", NANO, ">=", 2.1, True)]),
+    "training 30M, fp32": ("tokens/s", lambda b: b.train(WIDE, 12, names=(PIECES, "gptbook", NANO)), []),
+    "training 124M, memory": ("MB", lambda b: b.memory("124M", "gptbook", NANO, HF), [("gptbook", NANO, "<=", 1.0, False)]),
+    "training 30M, memory": ("MB", lambda b: b.memory("30M", PIECES, "gptbook", NANO), [(PIECES, NANO, "<=", 0.55, False)]),
     "import": ("s", Bench.importing, [("gptbook less torch", None, "<=", 0.3, False)]),
     "growth": ("us for 1,000 positions", Bench.growth, [("window 256, in standard errors", None, "<=", 2.0, False)]),
 }
 
 
+CPU_ONLY = ("decode, int8", "bits a byte, int8", "training 124M, memory", "training 30M, memory", "import")
+
+
 def ratios(name: str, figures: dict[str, float]) -> list[dict[str, Any]]:
-    """What a row's figures make of its targets, as far as they are there."""
+    """What a row's figures make of its targets, as far as they are there; the targets are those of a CPU."""
     found = []
-    for of, against, sign, target, bf16 in ROWS[name][2]:
+    for of, against, sign, target, bf16 in ROWS[name][2] if DEVICE.type == "cpu" else []:
         if of in figures and (against is None or against in figures):
             ratio = figures[of] / (figures[against] if against else 1)
             found.append({"of": of, "against": against, "ratio": ratio, "sign": sign, "target": target,
@@ -414,40 +486,55 @@ def show(record: dict[str, Any]) -> None:
         for name, figure in row["figures"].items():
             error = f" +- {errors[name]:.2f}" if name in errors else ""
             print(f"{row['row']:24}{name:34}{first / figure:12.3f}{figure:12.3f}{error} {row['unit']}")
+    for row in record["rows"]:
+        for name, shares in row.get("profiles", {}).items():
+            print(f"\nwhere the time goes: {row['row']}, {name}")
+            for part, share in shares.items():
+                print(f"    {part:50}{share:7.1%}")
     rounds = " or ".join(str(n) for n in sorted({row["rounds"] for row in record["rows"]}))
-    print(f"\n{record['date']}: {record['threads']} threads, {record['cpu']}, bf16 instructions: {record['bf16']}, "
+    print(f"\n{record['date']}: {record['threads']} threads, {record['device']}, bf16 instructions: {record['bf16']}, "
           f"torch {record['torch']}, transformers {record['transformers']}; medians of {rounds} rounds")
     for name, why in record["left_out"].items():
         print(f"left out: {name} ({why})")
 
 
 def main() -> None:
+    global DEVICE
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), metavar="ROW", help="; ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of github.com/karpathy/nanoGPT")
     parser.add_argument("--llms", type=Path, help="a checkout of github.com/rasbt/LLMs-from-scratch")
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or mps")
+    parser.add_argument("--profile", action="store_true", help="profile what missed its target")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:
-        print(memory_of(args.memory_of, args.nanogpt))
+        name, size = args.memory_of
+        print(memory_of(name, size, args.nanogpt))
         return
+    DEVICE = torch.device(args.device)
+    name_of = {"cpu": torch.backends.cpu.get_cpu_capability, "cuda": torch.cuda.get_device_name}
     bench, rows = Bench(args.rounds, args.nanogpt, args.llms), {}
     if args.out and args.out.exists():
         rows = {row["row"]: row for row in json.loads(args.out.read_text())["rows"]}
     record: dict[str, Any] = {
         "date": datetime.date.today().isoformat(), "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "bf16": BF16,
+        "device": name_of.get(DEVICE.type, lambda: DEVICE.type)(), "torch": torch.__version__, "transformers": transformers.__version__,
+        "bf16": DEVICE.type != "cpu" or BF16_CPU,
         "left_out": bench.left_out}
-    for name in args.only:
+    for name in (name for name in args.only if DEVICE.type == "cpu" or name not in CPU_ONLY):
         unit, measure, _ = ROWS[name]
+        bench.calls = {}
         start, figures = time.perf_counter(), measure(bench)
         kept = figures.pop("kept", {})
         if figures:
             rows[name] = {"row": name, "unit": unit, "rounds": args.rounds, "figures": figures,
                           "ratios": ratios(name, figures), **kept}
+            missed = {r["of"] for r in rows[name]["ratios"] if not r["reached"]} if args.profile else set()
+            if profiles := {of: profile_of(bench.calls[of]) for of in missed & bench.calls.keys()}:
+                rows[name]["profiles"] = profiles
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         record["rows"] = [rows[name] for name in ROWS if name in rows]
         if args.out:  # after every row: a run takes a quarter of an hour

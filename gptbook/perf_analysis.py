@@ -42,9 +42,10 @@ def _seconds(work: Callable[[], Any], rounds: int, device: torch.device) -> list
     return times[1:]
 
 
-def _squares(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Two matrices (n, n), no number of which matters: their products stay small."""
-    return torch.full((n, n), 0.5, dtype=dtype, device=device), torch.full((n, n), 0.01, dtype=dtype, device=device)
+def _product_seconds(n: int, rounds: int, dtype: torch.dtype, device: torch.device) -> float:
+    """The best time of a product of two matrices (n, n), as they lie or the second turned as a layer's weights are."""
+    a, b = (torch.full((n, n), value, dtype=dtype, device=device) for value in (0.5, 0.01))  # the products stay small
+    return min(min(_seconds(partial(way, a, b), rounds, device)) for way in (torch.matmul, F.linear))
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ class MachineLimits:
 
 def machine_limits(dtype: torch.dtype = torch.float32, *, device: torch.device | str = "cpu",
                    threads: int | None = None) -> MachineLimits:
-    """Measure a device: the best of seven sums over 268 MB (2.1 GB on a GPU), and of seven products of square matrices.
+    """Measure a device: the best of seven sums over 268 MB (2.1 GB on a GPU), and of ten products of square matrices.
 
-    The matrices are large enough for a product to take 20 ms, or have 8,192 rows.
+    The matrices have 512 rows, or more until a product takes 20 ms, 8,192 at most. Half of the products are torch.matmul, half
+    F.linear: a dtype without instructions of its own may be far slower in one than in the other.
     threads: how many PyTorch uses meanwhile on a CPU, as many as now where None. Takes a second or two.
     Raises TypeError for a dtype that is no float, ValueError or RuntimeError for a device that is not there.
     """
@@ -96,16 +98,15 @@ def machine_limits(dtype: torch.dtype = torch.float32, *, device: torch.device |
     torch.set_num_threads(threads or before)
     try:
         big = torch.ones(2**26 if device.type == "cpu" else 2**29, device=device)
-        n = 256
-        while n < 8192 and min(_seconds(partial(torch.matmul, *_squares(n, dtype, device)), 2, device)) < 0.02:
+        n = 512
+        while n < 8192 and _product_seconds(n, 2, dtype, device) < 0.02:
             n *= 2
-        product = partial(torch.matmul, *_squares(n, dtype, device))
         return MachineLimits(device.type, dtype, torch.get_num_threads(), big.nbytes / min(_seconds(big.sum, 7, device)),
-                             2 * n**3 / min(_seconds(product, 7, device)))
+                             2 * n**3 / _product_seconds(n, 5, dtype, device))
     finally:
         torch.set_num_threads(before)
 
-# %% ../chapters/12_performance.ipynb #cell-016
+# %% ../chapters/12_performance.ipynb #cell-018
 def _pairs(T: int, S: int, window: int) -> int:
     """Pairs of a query and a key that windowed_attention multiplies for T queries, the last of S positions."""
     window, block = min(window, S), min(T, 64)
@@ -190,7 +191,7 @@ def estimate(cfg: dict[str, Any] | GPTConfig, *, attention: type[Any] = MultiHea
     return Estimate(parameters, parameters * size, cache * size, flops, (parameters - C * E + cache) * size, 3 * trained,
                     (kept + B * T * V + 1) * size, (3 * parameters + max(kept + loss, parameters + 2 * V * E)) * size)
 
-# %% ../chapters/12_performance.ipynb #cell-029
+# %% ../chapters/12_performance.ipynb #cell-031
 @dataclass(frozen=True)
 class DecodeRecord:
     """What `benchmark_decode` saw: medians, in seconds, for steps that give each of batch_size sequences a token."""
@@ -237,7 +238,7 @@ def benchmark_decode(model: GPTModel, *, prompt_length: int = 32, new_tokens: in
     return DecodeRecord(batch_size, prompt_length, new_tokens, weight.dtype, statistics.median(firsts),
                         statistics.median(others))
 
-# %% ../chapters/12_performance.ipynb #cell-041
+# %% ../chapters/12_performance.ipynb #cell-043
 class FastDecode(TorchFunctionMode):
     """Inside `with FastDecode(model):` a CPU multiplies few rows, or all of them, with the model's weights faster.
 
@@ -277,13 +278,15 @@ class FastDecode(TorchFunctionMode):
 def _few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear for few rows: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
     rows, pieces = x.reshape(-1, x.shape[-1]), 4 * torch.get_num_threads()
-    if len(rows) > 1 or len(weight) < pieces:
-        y = (weight @ rows.T).T.contiguous()
-    else:  # MKL gives one row to one thread, and a batch of products to all: each takes a piece of the outputs
-        n = len(weight) // pieces * pieces
-        parts = weight[:n].unflatten(0, (pieces, -1)).transpose(1, 2)  # (pieces, E, n / pieces)
-        y = torch.cat([torch.bmm(rows.expand(pieces, 1, -1), parts).flatten(), torch.mv(weight[n:], rows[0])])
-    y = y.view(*x.shape[:-1], len(weight))
+    n = len(weight) // pieces * pieces  # MKL gives one row to one thread, and a batch of products to all: each takes a piece
+    parts = weight[:n].unflatten(0, (pieces, n // pieces))  # (pieces, n / pieces, E)
+    if len(rows) <= 4:
+        y = torch.bmm(parts, rows.T.expand(pieces, -1, -1)).flatten(0, 1).T
+    else:
+        y = torch.bmm(rows.expand(pieces, -1, -1), parts.transpose(1, 2)).transpose(0, 1).flatten(1)
+    if n < len(weight):
+        y = torch.cat([y, F.linear(rows, weight[n:])], dim=1)
+    y = y.contiguous().view(*x.shape[:-1], len(weight))
     return y if bias is None else y + bias
 
 
@@ -296,7 +299,7 @@ def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
         q = torch.quantize_per_channel(w, scales.double(), torch.zeros(len(w), dtype=torch.int64), 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(q, None if bias is None else bias.detach())
 
-# %% ../chapters/12_performance.ipynb #cell-046
+# %% ../chapters/12_performance.ipynb #cell-048
 @dataclass(frozen=True)
 class TrainingRecord:
     """What `benchmark_training` saw: the median seconds of a step on batch_size windows of seq_len tokens, of `flops` FLOPs."""
@@ -349,7 +352,7 @@ def benchmark_training(model: GPTModel, *, batch_size: int = 2, seq_len: int = 2
     flops = estimate(model.cfg, attention=kind, batch_size=batch_size, seq_len=seq_len).training_flops
     return TrainingRecord(batch_size, seq_len, bf16, seconds, flops)
 
-# %% ../chapters/12_performance.ipynb #cell-055
+# %% ../chapters/12_performance.ipynb #cell-059
 def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_len: int, training: bool = True,
                    attention: type[Any] = MultiHeadAttention, dtype: torch.dtype = torch.float32) -> int:
     """The largest batch of seq_len positions that fits in memory_bytes by `estimate`; 0 where not even one does.

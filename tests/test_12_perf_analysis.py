@@ -291,12 +291,15 @@ def test_few_rows_take_another_way(rows, few, monkeypatch):
     assert not calls
 
 
-def test_one_row_is_cut_for_the_threads():
-    x, weight = torch.randn(1, 24), torch.randn(50, 24)
+@pytest.mark.parametrize("rows, weights_in_front", [(1, True), (4, True), (5, False), (64, False)])
+def test_few_rows_meet_weights_cut_for_the_threads(rows, weights_in_front):
+    x, weight = torch.randn(rows, 24), torch.randn(50, 24)
     with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True, record_shapes=True) as seen:
         perf_analysis._few_rows(x, weight)
     pieces = 4 * torch.get_num_threads()
-    assert [pieces, 24, 50 // pieces] in [shapes for event in seen.events() if event.name == "aten::bmm" for shapes in event.input_shapes]
+    (shapes,) = [event.input_shapes for event in seen.events() if event.name == "aten::bmm"]
+    parts = [[pieces, 50 // pieces, 24], [pieces, 24, rows]] if weights_in_front else [[pieces, rows, 24], [pieces, 24, 50 // pieces]]
+    assert shapes[:2] == parts
 
 
 @pytest.mark.parametrize("int8", [False, True])

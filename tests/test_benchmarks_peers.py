@@ -22,9 +22,9 @@ def bench(monkeypatch):
     return module
 
 
-@pytest.fixture
-def record():
-    return json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
+@pytest.fixture(params=["peers.json", "peers-avx2.json"])
+def record(request):
+    return json.loads((ROOT / "benchmarks" / "results" / request.param).read_text())
 
 
 @pytest.mark.parametrize("static", [False, True])
@@ -69,16 +69,41 @@ def test_a_peer_writes_the_tokens_that_the_model_writes(bench):
 
 
 def test_all_learn_from_the_same_loss(bench):
-    ids, losses = torch.randint(0, 64, (2, 3, 8)), []
-    for name in ("gptbook", bench.HF):
+    ids, losses = torch.randint(0, 64, (2, 3, 8)), {}
+    for name in ("gptbook", bench.HF, bench.PIECES):
         torch.manual_seed(0)
         module, logits, loss = bench.trainee(name, GPTModel(TINY), None)
         assert module.training and logits(*ids).shape == (3, 8, 64)
         optimizer = bench.adamw(module)
+        losses[name] = []
         for _ in range(3):
-            losses.append(loss(*ids).item())
+            losses[name].append(loss(*ids).item())
             bench.training_step(loss, ids, optimizer, False)
-    assert losses[:3] == pytest.approx(losses[3:], abs=1e-5) and losses[0] > losses[1] > losses[2]
+    for name, several in losses.items():
+        assert several == pytest.approx(losses["gptbook"], abs=1e-5) and several[0] > several[1] > several[2], name
+
+
+def test_the_loss_in_pieces_never_makes_all_logits(bench, monkeypatch):
+    made, real = [], bench.GPTModel.forward
+    monkeypatch.setattr(bench.GPTModel, "forward", lambda *args, **kwargs: [made.append(y := real(*args, **kwargs)), y][1])
+    loss = bench.loss_in_pieces(GPTModel(TINY))
+    loss(*torch.randint(0, 64, (2, 3, 8)))
+    assert [tuple(logits.shape) for logits in made] == [(3, 1, 64)]
+
+
+def test_a_profile_adds_up_and_names_the_work(bench):
+    a = torch.randn(700, 700)
+    shares = bench.profile_of(lambda: [a @ a for _ in range(20)])
+    assert sum(shares.values()) == pytest.approx(1) and max(shares, key=shares.get) == "aten::mm" and shares["aten::mm"] > 0.5
+
+
+def test_compiled_blocks_write_the_same(bench, monkeypatch):
+    monkeypatch.setattr(bench, "CFG", TINY)
+    torch.manual_seed(0)
+    made = bench.Bench(1, None, None)
+    prompt = torch.tensor([[1, 2, 3]])
+    texts = {name: torch.cat(list(write(prompt, 5))).flatten().tolist() for name, write in made.compiled().items()}
+    assert set(texts) == {"gptbook", bench.HF, "gptbook, compiled"} and len(set(map(tuple, texts.values()))) == 1
 
 
 def test_a_step_reads_its_weights_and_its_cache(bench):
@@ -107,12 +132,15 @@ def test_a_slope_comes_with_its_standard_error(bench):
 
 def test_every_row_is_stored_with_whole_figures(bench, record):
     rows = {row["row"]: row for row in record["rows"]}
-    expected = [name for name in bench.ROWS if name != "training 124M, bf16" or record["bf16"]]
-    assert list(rows) == expected and len(record["rows"]) == len(rows)
-    assert set(record) == {"date", "threads", "cpu", "torch", "transformers", "bf16", "left_out", "rows"}
+    expected = [name for name in bench.ROWS if not (name.startswith("training") and "bf16" in name) or record["bf16"]]
+    later = {"decode, torch.compile", "training 30M, fp32", "training 30M, memory"} if record["device"] == "AVX2" else set()
+    assert list(rows) == [name for name in expected if name not in later] and len(record["rows"]) == len(rows)
+    assert set(record) == {"date", "threads", "device", "torch", "transformers", "bf16", "left_out", "rows"}
     for name, row in rows.items():
         assert row["unit"] == bench.ROWS[name][0] and row["rounds"] >= 5
         assert name in ("growth", "import") or min(row["figures"].values()) >= 0, name
+        for shares in row.get("profiles", {}).values():
+            assert sum(shares.values()) == pytest.approx(1)
     for name in (name for name in rows if name.startswith("training")):
         assert bench.NANO in rows[name]["figures"]
     for name in ("decode, prompt 32", "decode, batch 8", "first token, fp32"):
@@ -148,3 +176,17 @@ def test_the_table_says_what_was_reached(bench, record, capsys):
     assert [" yes" in line for line in lines] == [r["reached"] for r in flags]
     assert ["asks for bf16" in line for line in lines] == [r["for_bf16_instructions"] > record["bf16"] for r in flags]
     assert all(f"left out: {name} ({why})" in out for name, why in record["left_out"].items())
+
+
+def test_readme_quotes_the_stored_figures(record):
+    if record["device"] == "AVX2":
+        pytest.skip("the README quotes the other machine")
+    text = (ROOT / "README.md").read_text("utf-8").split("## How fast it is")[1].split("\n## ")[0]
+    rows = {row["row"]: row["figures"] for row in record["rows"]}
+    quoted = {"decode, prompt 512": ("gptbook, FastDecode", "transformers", "ceiling"),
+              "decode, batch 8": ("gptbook, FastDecode", "transformers", "LLMs-from-scratch, optimised"),
+              "training 124M, fp32": ("gptbook", "transformers", "nanoGPT")}
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(lines) == len(quoted)
+    for line, (row, names) in zip(lines, quoted.items()):
+        assert [cell.split()[0] for cell in line.strip("| ").split(" | ")[1:]] == [f"{rows[row][name]:.3g}" for name in names]
