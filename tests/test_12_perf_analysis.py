@@ -182,11 +182,20 @@ def test_limits_are_measured_and_threads_put_back(monkeypatch):
     limits = machine_limits(threads=before + 1)
     assert (limits.device, limits.dtype, limits.threads) == ("cpu", torch.float32, before + 1)
     assert set(seen) == {before + 1} and torch.get_num_threads() == before
-    assert limits.bytes_per_s == 4 * 2**26 / 0.5 and limits.flops_per_s == 2 * 256**3 / 0.5  # the best of them, in seconds
+    assert limits.bytes_per_s == 4 * 2**26 / 0.5 and limits.flops_per_s == 2 * 512**3 / 0.5  # the best of them, in seconds
     monkeypatch.setattr(perf_analysis, "_seconds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         machine_limits(threads=before + 1)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("faster", [torch.matmul, F.linear])
+def test_the_better_of_two_products_counts(faster, monkeypatch):
+    def seconds(work, rounds, device):
+        return [1.0] if not hasattr(work, "args") else [0.03, 0.025] if work.func is faster else [0.4, 0.5]
+
+    monkeypatch.setattr(perf_analysis, "_seconds", seconds)
+    assert machine_limits(torch.bfloat16).flops_per_s == 2 * 512**3 / 0.025
 
 
 def test_the_matrices_grow_until_the_clock_can_tell(monkeypatch):
@@ -200,7 +209,7 @@ def test_the_matrices_grow_until_the_clock_can_tell(monkeypatch):
         return [1.0]
 
     monkeypatch.setattr(perf_analysis, "_seconds", seconds)
-    assert machine_limits(torch.float64).flops_per_s == 2 * 1024**3 / 0.03 and sizes == [256, 512, 1024, 1024]
+    assert machine_limits(torch.float64).flops_per_s == 2 * 1024**3 / 0.03 and sizes == [512] * 2 + [1024] * 4
 
 
 def test_a_first_call_does_not_count():
