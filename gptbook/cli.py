@@ -5,11 +5,12 @@ together what the chapters export, and `gptbook perf` measures the machine.
 import argparse
 import json
 import os
+import re
 import sys
 import time
 import tomllib
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from . import _version
 from .dataset_loader import (
     END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
+from .distributed import process_group, together, train_distributed
 from .generate import stream, text_pieces, text_to_token_ids
 from .gpt import GPT_CONFIG_124M, GPTModel
 from .gpt_gqa import GroupedQueryAttention
@@ -29,7 +31,7 @@ from .kv_cache import MultiHeadAttention, _check_device
 from .layers import GPTConfig
 from .load_weights import load_gpt2, save_gpt2, tokenizer_for
 from .perf_analysis import FastDecode, benchmark_decode, benchmark_training, estimate, machine_limits
-from .train import TrainConfig, train
+from .train import TrainConfig, load_checkpoint
 
 # name on the command line -> (attention, the setting that its number gives, if it takes one)
 ATTENTIONS: dict[str, tuple[type[Any], str | None]] = {
@@ -62,10 +64,23 @@ def run_generate(args: argparse.Namespace) -> None:
     print()
 
 
+def line_of(text: str, section: str, key: str) -> int:
+    """The number of the line of a TOML text that gives `key` in `section`, or else opens the section; 0: neither is there."""
+    found, here = 0, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if opened := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
+            here = opened[1]
+            found = number if here == section else found
+        elif here == section and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return number
+    return found
+
+
 def read_run(path: Path) -> dict[str, dict[str, Any]]:
-    """The sections of a run's TOML file, its keys checked. Raises OSError or ValueError that names file and key."""
+    """The sections of a run's TOML file, its keys checked. Raises OSError or ValueError that names file, line and key."""
     try:
-        run = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        run = tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are such; the first names the line
         raise ValueError(f"{path} is no TOML file: {error}") from error
     known = {"model": {f.name for f in fields(GPTConfig)} - {"vocab_size"},  # that is the tokenizer's
@@ -74,21 +89,39 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
     needed = {"data": {"tokenizer", "train", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
     if set(run) != set(known):
         raise ValueError(f"{path} must have the sections {list(known)}, got {list(run)}")
-    for section in known:
-        if not isinstance(run[section], dict):
-            raise ValueError(f"{path}: {section} must be a section, [{section}], got {run[section]!r}")
+
+    def wrong(section: str, key: str, words: str) -> ValueError:
+        line = line_of(text, section, key)
+        return ValueError(f"{path}{f', line {line}' if line else ''}: {words}")
+
     for section, keys in known.items():
-        wrong = {"unknown": sorted(set(run[section]) - keys), "missing": sorted(needed.get(section, set()) - set(run[section]))}
-        for what, names in wrong.items():
+        if not isinstance(run[section], dict):
+            raise wrong("", section, f"{section} must be a section, [{section}], got {run[section]!r}")
+        for what, names in (("unknown", sorted(set(run[section]) - keys)), ("missing", sorted(needed.get(section, set()) - set(run[section])))):
             if names:
-                raise ValueError(f"{path}: [{section}] has {what} keys {names}; it reads {sorted(keys)}")
-    texts = {"tokenizer": run["data"]["tokenizer"], "validation": run["data"].get("validation", ""), "folder": run["output"]["folder"]}
-    for key, value in texts.items():
+                raise wrong(section, names[0], f"[{section}] has {what} keys {names}; it reads {sorted(keys)}")
+    data, output = run["data"], run["output"]
+    for section, key, value in (("data", "tokenizer", data["tokenizer"]), ("data", "validation", data.get("validation", "")),
+                                ("output", "folder", output["folder"])):
         if not isinstance(value, str):
-            raise ValueError(f"{path}: {key} must be a text in quotes, got {value!r}")
-    names = run["data"]["train"]
+            raise wrong(section, key, f"{key} must be a text in quotes, got {value!r}")
+    if data["tokenizer"] not in TOKENIZERS:
+        raise wrong("data", "tokenizer", f"tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
+    names = data["train"]
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"{path}: train must be a list of novels or files, got {names!r}")
+        raise wrong("data", "train", f"train must be a list of novels or files, got {names!r}")
+    if not isinstance(output.get("float16", False), bool):
+        raise wrong("output", "float16", f"float16 must be true or false, got {output['float16']!r}")
+    span = data.get("validation_characters", [])
+    if not (isinstance(span, list) and len(span) in (0, 2) and all(isinstance(place, int) for place in span)):
+        raise wrong("data", "validation_characters", f"validation_characters must be two whole numbers, [from, to], got {span!r}")
+    for section, make in (("training", lambda: TrainConfig(**run["training"])),
+                          ("model", lambda: GPTConfig.make({**run["model"], "vocab_size": TOKENIZERS[data["tokenizer"]]().n_vocab}))):
+        try:
+            make()
+        except (TypeError, ValueError) as error:  # its message names the key
+            key = next((key for key in run[section] if re.search(rf"\b{key}\b", str(error))), "")
+            raise wrong(section, key, f"[{section}] {error}") from error
     return run
 
 
@@ -100,42 +133,52 @@ def read_text(name: str, folder: Path) -> str:
 
 
 def run_train(args: argparse.Namespace) -> None:
-    """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model."""
+    """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model.
+
+    Alone or as one of the ranks that torchrun started: what goes wrong on one ends all, and rank 0 tells and writes.
+    """
     path = Path(args.config)
-    run = read_run(path)
-    data, output = run["data"], run["output"]
-    if data["tokenizer"] not in TOKENIZERS:
-        raise ValueError(f"{path}: tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
-    tokenizer = TOKENIZERS[data["tokenizer"]]()
-    cfg = TrainConfig(**run["training"])
-    torch.manual_seed(cfg.seed)
-    model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab})
-    text = END_OF_TEXT.join(read_text(name, path.parent) for name in data["train"])
-    dataset = GPTDatasetV1(text, tokenizer, model.cfg.context_length, data["stride"])
-    val_text = None
-    if "validation" in data:
-        val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters", (None,)))]
-    folder = path.parent / output["folder"]
-    folder.mkdir(parents=True, exist_ok=True)
-    before = time.perf_counter()
+    with process_group(args.timeout) as ranks:
+        with together(ranks):
+            run = read_run(path)
+            data, output = run["data"], run["output"]
+            tokenizer = TOKENIZERS[data["tokenizer"]]()
+            cfg = TrainConfig(**run["training"])
+            torch.manual_seed(cfg.seed)
+            model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab}).to(ranks.device)
+            text = END_OF_TEXT.join(read_text(name, path.parent) for name in data["train"])
+            dataset = GPTDatasetV1(text, tokenizer, model.cfg.context_length, data["stride"])
+            val_text = None
+            if "validation" in data:
+                val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters") or (None,))]
+            folder = path.parent / output["folder"]
+            if ranks.rank == 0:
+                folder.mkdir(parents=True, exist_ok=True)
+        before = time.perf_counter()
 
-    def on_step(record: dict[str, float]) -> None:
-        nonlocal before
-        now = time.perf_counter()
-        record["seconds"], before = round(now - before, 3), now
-        if "val_bpb" in record:
-            print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
+        def on_step(record: dict[str, float]) -> None:
+            nonlocal before
+            now = time.perf_counter()
+            record["seconds"], before = round(now - before, 3), now
+            if "val_bpb" in record:
+                print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
 
-    history = train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer if val_text is not None else None,
-                    checkpoint_path=folder / "checkpoint.safetensors", resume=True, on_step=on_step)
-    save_gpt2(model.half() if output.get("float16") else model, folder)
-    kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
-             if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
-    about = {**run, "training": asdict(cfg), "training_tokens": len(dataset.token_ids), "training_bytes": len(text.encode()),
-             "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
-             "machine": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}", "history": kept}
-    (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
-    print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
+        checkpoint_path = folder / "checkpoint.safetensors"
+        history = train_distributed(model, dataset, cfg, ranks, val_text=val_text, tokenizer=tokenizer if val_text is not None else None,
+                                    checkpoint_path=checkpoint_path, resume=True, on_step=on_step, fsdp=args.fsdp)
+        with together(ranks):
+            if ranks.rank == 0:
+                if args.fsdp:  # this rank's own has only a part of each weight
+                    model = load_checkpoint(checkpoint_path).model
+                save_gpt2(model.half() if output.get("float16") else model, folder)
+                kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
+                         if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
+                about = {**run, "training": asdict(cfg), "training_tokens": len(dataset.token_ids), "training_bytes": len(text.encode()),
+                         "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
+                         "machine": f"{ranks.world_size} x {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+                         "history": kept}
+                (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+                print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
 
 
 def run_perf(args: argparse.Namespace) -> None:
@@ -209,8 +252,12 @@ def parser() -> argparse.ArgumentParser:
                                                         "with another attention")
     sub.set_defaults(run=run_generate)
     sub = commands.add_parser("train", help="train a model as a TOML file says", description="Train a model as a TOML file "
-                              "says; started again, it goes on from its last checkpoint.")
+                              "says; started again, it goes on from its last checkpoint. The same program trains on several "
+                              "processes: torchrun --nproc-per-node=2 -m gptbook train config.toml")
     sub.add_argument("config", help="the TOML file, such as configs/austen.toml")
+    sub.add_argument("--fsdp", action="store_true", help="under torchrun: keep only a part of the model on each process")
+    sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS",
+                     help="under torchrun: how long a process may keep the others waiting (600)")
     sub.set_defaults(run=run_train)
     sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine can do at "
                               "best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or two.")
@@ -221,7 +268,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C. A wrong command line exits with 2."""
-    args = parser().parse_args(argv)
+    told_elsewhere = os.environ.get("RANK", "0") != "0"  # torchrun's other ranks have the same command line
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if told_elsewhere else nullcontext():
+        args = parser().parse_args(argv)
     try:
         args.run(args)
     except (TypeError, ValueError, OSError, FloatingPointError) as error:
