@@ -172,6 +172,10 @@ class GPTDatasetV1(Dataset):
         self.token_ids = torch.from_numpy(ids)
         self.max_length, self.stride = max_length, stride
 
+    def largest_id(self) -> int:
+        """The largest of the token ids."""
+        return int(self.token_ids.numpy().max())
+
     def __len__(self) -> int:
         return (len(self.token_ids) - self.max_length - 1) // self.stride + 1
 
