@@ -1,5 +1,5 @@
-"""The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model. It teaches nothing: it puts
-together what the chapters export, and `gptbook perf` measures the machine.
+"""The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model, `gptbook prepare` tokenises
+texts, `gptbook perf` measures the machine. It teaches nothing: it puts together what the chapters export.
 """
 
 import argparse
@@ -15,13 +15,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import tiktoken
 import torch
 from tqdm import tqdm
 
 from . import _version
 from .dataset_loader import (
     END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
-from .distributed import process_group, together, train_distributed
+from .distributed import Ranks, TokenShards, prepare_shards, process_group, together, train_distributed
 from .generate import stream, text_pieces, text_to_token_ids
 from .gpt import GPT_CONFIG_124M, GPTModel
 from .gpt_gqa import GroupedQueryAttention
@@ -84,9 +85,9 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are such; the first names the line
         raise ValueError(f"{path} is no TOML file: {error}") from error
     known = {"model": {f.name for f in fields(GPTConfig)} - {"vocab_size"},  # that is the tokenizer's
-             "data": {"tokenizer", "train", "validation", "validation_characters", "stride"},
+             "data": {"tokenizer", "train", "tokens", "validation", "validation_characters", "stride"},
              "training": {f.name for f in fields(TrainConfig)}, "output": {"folder", "float16"}}
-    needed = {"data": {"tokenizer", "train", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
+    needed = {"data": {"tokenizer", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
     if set(run) != set(known):
         raise ValueError(f"{path} must have the sections {list(known)}, got {list(run)}")
 
@@ -102,12 +103,14 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
                 raise wrong(section, names[0], f"[{section}] has {what} keys {names}; it reads {sorted(keys)}")
     data, output = run["data"], run["output"]
     for section, key, value in (("data", "tokenizer", data["tokenizer"]), ("data", "validation", data.get("validation", "")),
-                                ("output", "folder", output["folder"])):
+                                ("data", "tokens", data.get("tokens", "")), ("output", "folder", output["folder"])):
         if not isinstance(value, str):
             raise wrong(section, key, f"{key} must be a text in quotes, got {value!r}")
     if data["tokenizer"] not in TOKENIZERS:
         raise wrong("data", "tokenizer", f"tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
-    names = data["train"]
+    if ("train" in data) == ("tokens" in data):
+        raise wrong("data", "tokens", "[data] must have either train, a list of texts, or tokens, a folder of gptbook prepare")
+    names = data.get("train", [""])
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise wrong("data", "train", f"train must be a list of novels or files, got {names!r}")
     if not isinstance(output.get("float16", False), bool):
@@ -132,6 +135,17 @@ def read_text(name: str, folder: Path) -> str:
     return join_lines((folder / name).read_text("utf-8"))
 
 
+def training_data(data: dict[str, Any], folder: Path, tokenizer: tiktoken.Encoding, max_length: int,
+                  ranks: Ranks) -> tuple[GPTDatasetV1, int, int]:
+    """The dataset that [data] describes, relative to `folder`, and the tokens and bytes of its texts. Of shards a rank has its own."""
+    if "tokens" in data:
+        shards = TokenShards(folder / data["tokens"], tokenizer, max_length, data["stride"], rank=ranks.rank, world_size=ranks.world_size)
+        return shards, sum(shard["tokens"] for shard in shards.index["shards"]), sum(file["bytes"] for file in shards.index["files"])
+    text = END_OF_TEXT.join(read_text(name, folder) for name in data["train"])
+    dataset = GPTDatasetV1(text, tokenizer, max_length, data["stride"])
+    return dataset, len(dataset.token_ids), len(text.encode())
+
+
 def run_train(args: argparse.Namespace) -> None:
     """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model.
 
@@ -146,8 +160,7 @@ def run_train(args: argparse.Namespace) -> None:
             cfg = TrainConfig(**run["training"])
             torch.manual_seed(cfg.seed)
             model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab}).to(ranks.device)
-            text = END_OF_TEXT.join(read_text(name, path.parent) for name in data["train"])
-            dataset = GPTDatasetV1(text, tokenizer, model.cfg.context_length, data["stride"])
+            dataset, n_tokens, n_bytes = training_data(data, path.parent, tokenizer, model.cfg.context_length, ranks)
             val_text = None
             if "validation" in data:
                 val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters") or (None,))]
@@ -173,12 +186,19 @@ def run_train(args: argparse.Namespace) -> None:
                 save_gpt2(model.half() if output.get("float16") else model, folder)
                 kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
                          if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
-                about = {**run, "training": asdict(cfg), "training_tokens": len(dataset.token_ids), "training_bytes": len(text.encode()),
+                about = {**run, "training": asdict(cfg), "training_tokens": n_tokens, "training_bytes": n_bytes,
                          "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
                          "machine": f"{ranks.world_size} x {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
                          "history": kept}
                 (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
                 print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
+
+
+def run_prepare(args: argparse.Namespace) -> None:
+    """Tokenise texts into a folder of shards, going on from its last whole one."""
+    index = prepare_shards(args.texts, args.out, TOKENIZERS[args.tokenizer](), shard_tokens=args.shard_tokens, progress=True)
+    shards = [shard["tokens"] for shard in index["shards"]]
+    print(f"{args.out} holds {sum(shards):,} tokens, shards: {len(shards)}")
 
 
 def run_perf(args: argparse.Namespace) -> None:
@@ -238,7 +258,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="gptbook", description="Build GPT-2 cell by cell: what the book's chapters export.")
     top.add_argument("--version", action="version", version=_version.__version__)
-    commands = top.add_subparsers(required=True, metavar="generate | train | perf")
+    commands = top.add_subparsers(required=True, metavar="generate | train | prepare | perf")
     sub = commands.add_parser("generate", help="write a continuation of a text", description="Write a continuation of a text.")
     sub.add_argument("prompt", help="the beginning of the text")
     sub.add_argument("--model", default="austen", help="austen (the default), 124M, 355M, 774M, 1558M, a folder, or a name "
@@ -259,6 +279,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS",
                      help="under torchrun: how long a process may keep the others waiting (600)")
     sub.set_defaults(run=run_train)
+    sub = commands.add_parser("prepare", help="tokenise texts for training", description="Tokenise text files of any size into "
+                              "a folder of token files; started again, it goes on from the last whole one.")
+    sub.add_argument("texts", nargs="+", help="UTF-8 text files, in the order in which they are joined")
+    sub.add_argument("--out", required=True, help="the folder")
+    sub.add_argument("--tokenizer", choices=TOKENIZERS, default="gpt2", help="the vocabulary (gpt2)")
+    sub.add_argument("--shard-tokens", type=int, default=10_000_000, help="how many tokens a file holds (10000000)")
+    sub.set_defaults(run=run_prepare)
     sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine can do at "
                               "best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or two.")
     sub.add_argument("--device", help="cpu, cuda or mps; a graphics card if there is one")
