@@ -1,6 +1,6 @@
 """One process against several with the same threads divided among them: tokens a second, bytes sent, what overlaps.
 
-    python benchmarks/scaling.py [--size austen] [--processes 2] [--batch 8] [--rounds 7] [--out benchmarks/results/scaling.json]
+    python benchmarks/scaling.py [--size austen] [--processes 2] [--batch 8] [--rounds 8] [--out benchmarks/results/scaling.json]
 
 The script starts itself under torchrun. In each round, one after the other: rank 0 alone with all threads on the whole
 batch while the others sleep; all ranks with their part of it under DDP; all with the gradients averaged after backward;
@@ -69,8 +69,8 @@ def measure(ranks: Ranks, args: argparse.Namespace) -> dict:
         setups[way] = net, model, make_optimizer(model, TrainConfig(max_steps=1, max_lr=1e-4))
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     counted: list[float] = []
-    for _ in range(args.rounds + 1):
-        for way in WAYS:
+    for turn in range(args.rounds + 1):
+        for way in WAYS[turn % len(WAYS):] + WAYS[:turn % len(WAYS)]:  # each comes after each
             torch.set_num_threads(args.threads if way == "one" else max(1, args.threads // ranks.world_size))
             dist.barrier()
             before, began = sent_through_loopback(), time.perf_counter()
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the one process, and of all together")
     parser.add_argument("--batch", type=int, default=8, help="windows of a step, of all processes together")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scaling.json")
     args = parser.parse_args()

@@ -620,7 +620,7 @@ def told_by(config, *options, processes=2, port=None):
 @pytest.mark.parametrize("processes, changes, words", [
     (2, {"emb_dim": "emb_dmi"}, ["run.toml, line 3", "unknown", "emb_dmi"]),
     (4, {}, ["batch_size", "ranks, 4", "got 3"]),
-    (2, {"novel.txt": "none.txt"}, ["none.txt"]),
+    (2, {'train = ["novel.txt"]': 'tokens = "none"'}, ["none", "gptbook prepare", "no such folder"]),
 ])
 def test_under_torchrun_an_error_is_told_once(processes, changes, words, tmp_path):
     config = run_folder(tmp_path, **changes)

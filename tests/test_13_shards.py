@@ -268,7 +268,7 @@ def undo(folder, shards_left):
 
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("what, words", [
-    ("content", ["files", "sha256", "take another folder"]), ("length", ["files"]), ("order", ["files"]),
+    ("content", ["other texts", "changed: 1.txt", "another folder"]), ("length", ["changed: 0.txt"]), ("order", ["another order"]),
     ("tokenizer", ["tokenizer 'austen'", "'gpt2'"]), ("shard_tokens", ["shard_tokens 20", "30"])])
 def test_another_run_does_not_go_on_in_the_folder(tmp_path, what, words, finished):
     texts, folder = small_folder(tmp_path)
