@@ -13,7 +13,9 @@ import math
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -162,11 +164,12 @@ def _map_shards(folder: Path, index: dict[str, Any], shards: Sequence[int]) -> l
     return mapped
 
 
-_Place = tuple[int, int, int]  # of a piece: the number of its file, the byte where it begins, the byte where it ends
+def _read_files(paths: Sequence[Path], sizes: Sequence[int], file: int,
+                byte: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """The pieces of all files, joined by END_OF_TEXT, from `byte` of paths[file] on, each with its place.
 
-
-def _read_files(paths: Sequence[Path], sizes: Sequence[int], file: int, byte: int) -> Iterator[tuple[str, _Place]]:
-    """The pieces of all files, joined by END_OF_TEXT, from `byte` of paths[file] on, each with its place."""
+    The place is the number of the file, the byte where the piece begins, and the byte where it ends.
+    """
     for file in range(file, len(paths)):
         for text, end in stream_text(paths[file], byte):
             yield text, (file, byte, end)
@@ -178,10 +181,11 @@ def _read_files(paths: Sequence[Path], sizes: Sequence[int], file: int, byte: in
         byte = 0
 
 
-def _encode_pieces(pieces: Iterator[tuple[str, _Place]], tokenizer: tiktoken.Encoding) -> Iterator[tuple[np.ndarray, _Place]]:
-    """The ids of each piece, in the same order; a few threads work ahead, each on a piece of its own."""
+def _encode_pieces(pieces: Iterator[tuple[str, tuple[int, int, int]]],
+                   tokenizer: tiktoken.Encoding) -> Iterator[tuple[np.ndarray, tuple[int, int, int]]]:
+    """The ids of each piece, with its place, in the same order; a few threads work ahead, each on its own piece."""
     threads = min(4, os.cpu_count() or 1)  # more would need more memory than they are worth
-    ahead: deque[tuple[Future[np.ndarray], _Place]] = deque()
+    ahead: deque[tuple[Future[np.ndarray], tuple[int, int, int]]] = deque()
     with ThreadPoolExecutor(threads) as pool:  # they do run at once: tiktoken lets go of Python's lock while it works
         for text, place in pieces:
             ahead.append((pool.submit(_encode, text, tokenizer), place))
@@ -224,6 +228,10 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     index: dict[str, Any] = {**about, "shards": [], "next": {"file": 0, "byte": 0, "skip": 0}}
     if (folder / "index.json").exists():
         index = _read_index(folder)
+        if index["files"] != files:
+            changed = [file["name"] for file in files if file not in index["files"]]
+            raise ValueError(f"out: {folder} was begun with other texts, or with these in another order; new or changed: "
+                             f"{', '.join(changed) or 'none'}. Take another folder")
         for key, value in about.items():
             if index[key] != value:
                 raise ValueError(f"out: {folder} was begun with {key} {index[key]!r}, which is now {value!r}; give it the "
@@ -463,12 +471,13 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
     optimizer.zero_grad()
     own_loss, rows = 0.0, _own_windows(step, dataset, cfg, ranks)
     share = rows.shape[1] / (cfg.batch_size * len(rows))  # a micro-batch's, of all windows of the step
+    in_parts = net is model
     for i, row in enumerate(rows):
         inputs, targets = (torch.stack(column) for column in zip(*[dataset[int(window)] for window in row]))
         last = i + 1 == len(rows)
-        if net is model:  # in parts
+        if in_parts:
             net.set_requires_gradient_sync(last)
-        with nullcontext() if last or net is model else net.no_sync():
+        with nullcontext() if last or in_parts else net.no_sync():
             with torch.autocast(ranks.device.type, torch.bfloat16, enabled=cfg.bf16):
                 loss = calc_loss_batch(inputs, targets, net, ranks.device)
             (loss * (share * ranks.world_size)).backward()  # the mean over the ranks divides by their number
@@ -486,7 +495,7 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
     return mean_loss, norm, told[1].item() > 0
 
 # %% ../chapters/13_scaling_out.ipynb #cell-074
-def _shard(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
+def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
     """Leave a part of each parameter on each rank; returns an optimiser of the parts, its state dealt out alike."""
     state = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
     for weight in model.state_dict().values():
@@ -496,15 +505,15 @@ def _shard(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, 
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)  # what no block holds: embeddings (the head with them) and the last norm
     sharded = make_optimizer(model, cfg)
-    for name, p in model.named_parameters():
-        placements: Any = p.placements  # it is a DTensor now
-        sharded.state[p] = {key: distribute_tensor(value, mesh, placements) if value.dim() else value
+    parameters: dict[str, Any] = dict(model.named_parameters())  # DTensors now, with placements
+    for name, p in parameters.items():
+        sharded.state[p] = {key: distribute_tensor(value, mesh, p.placements) if value.dim() else value
                             for key, value in state.get(name, {}).items()}
     return sharded
 
 
-def _gather(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int,
-            ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
+def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int,
+                  ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
     """The whole model and its optimiser on rank 0, on its CPU; the other ranks help, and get what they had."""
 
     def whole(value: Tensor) -> Tensor:
@@ -569,7 +578,7 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
         return train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer, checkpoint_path=checkpoint_path,
                      resume=resume, on_step=on_step, progress=progress)
     if fsdp:
-        optimizer = _shard(model, optimizer, cfg, ranks)
+        optimizer = _shard_model(model, optimizer, cfg, ranks)
     net = model if fsdp else DistributedDataParallel(model, gradient_as_bucket_view=True)
     with (torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _held_interrupts() as interrupts,
           tqdm(total=cfg.max_steps, initial=first, file=sys.stdout, unit="step",
@@ -581,9 +590,9 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                           "ranks": world_size}
                 history.append(record)
                 due = (step + 1) % cfg.eval_every == 0 or step + 1 == cfg.max_steps
-                whole = model, optimizer
+                whole: tuple[GPTModel, torch.optim.Optimizer] = model, optimizer
                 if fsdp and (due or stop):
-                    whole = _gather(model, optimizer, cfg, step + 1, ranks)
+                    whole = _gather_model(model, optimizer, cfg, step + 1, ranks)
                 with together(ranks) if due or stop else nullcontext():
                     if ranks.rank == 0:
                         if due and val_text is not None and tokenizer is not None:
