@@ -384,7 +384,9 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     device = torch.device("cuda", local_rank) if cards else torch.device("cpu")
     timeout = timedelta(seconds=timeout_seconds)
     try:
-        store, _, _ = next(rendezvous("env://", timeout=timeout))
+        board, _, _ = next(rendezvous("env://", timeout=timeout))
+        # torchrun keeps one board for all its restarts: what those before have left on it must not be read.
+        store = dist.PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", board)
         if cards:
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo", store=dist.PrefixStore("group", store),
