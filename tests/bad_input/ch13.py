@@ -90,7 +90,7 @@ def new_model():
 
 def training(**changed):
     """train_distributed in a world of one, with changed arguments."""
-    return train_distributed(**{"model": new_model(), "dataset": GPTDatasetV1(TEXT, TOKENIZER, 8, 8), "cfg": TrainConfig(max_steps=1),
+    return train_distributed(**{"model": new_model(), "dataset": GPTDatasetV1(TEXT.read_text("utf-8"), TOKENIZER, 8, 8), "cfg": TrainConfig(max_steps=1),
                                 "ranks": Ranks(), "progress": False, **changed})
 
 
