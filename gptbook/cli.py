@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from . import _version
 from .dataset_loader import (
-    END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
+    END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, check_int, gpt2_tokenizer, join_lines,
+    load_novel)
 from .distributed import Ranks, TokenShards, prepare_shards, process_group, together, train_distributed
 from .generate import stream, text_pieces, text_to_token_ids
 from .gpt import GPT_CONFIG_124M, GPTModel
@@ -98,9 +99,10 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
     for section, keys in known.items():
         if not isinstance(run[section], dict):
             raise wrong("", section, f"{section} must be a section, [{section}], got {run[section]!r}")
-        for what, names in (("unknown", sorted(set(run[section]) - keys)), ("missing", sorted(needed.get(section, set()) - set(run[section])))):
-            if names:
-                raise wrong(section, names[0], f"[{section}] has {what} keys {names}; it reads {sorted(keys)}")
+        for what, odd in (("unknown", sorted(set(run[section]) - keys)),
+                          ("missing", sorted(needed.get(section, set()) - set(run[section])))):
+            if odd:
+                raise wrong(section, odd[0], f"[{section}] has {what} keys {odd}; it reads {sorted(keys)}")
     data, output = run["data"], run["output"]
     for section, key, value in (("data", "tokenizer", data["tokenizer"]), ("data", "validation", data.get("validation", "")),
                                 ("data", "tokens", data.get("tokens", "")), ("output", "folder", output["folder"])):
@@ -115,16 +117,18 @@ def read_run(path: Path) -> dict[str, dict[str, Any]]:
         raise wrong("data", "train", f"train must be a list of novels or files, got {names!r}")
     if not isinstance(output.get("float16", False), bool):
         raise wrong("output", "float16", f"float16 must be true or false, got {output['float16']!r}")
-    span = data.get("validation_characters", [])
-    if not (isinstance(span, list) and len(span) in (0, 2) and all(isinstance(place, int) for place in span)):
+    span = data.get("validation_characters", [0, 0])
+    if not (isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)):  # true is an int as well
         raise wrong("data", "validation_characters", f"validation_characters must be two whole numbers, [from, to], got {span!r}")
-    for section, make in (("training", lambda: TrainConfig(**run["training"])),
-                          ("model", lambda: GPTConfig.make({**run["model"], "vocab_size": TOKENIZERS[data["tokenizer"]]().n_vocab}))):
+    n_vocab = TOKENIZERS[data["tokenizer"]]().n_vocab
+    for section, make in (("data", lambda: check_int("stride", data["stride"], 1)),
+                          ("training", lambda: TrainConfig(**run["training"])),
+                          ("model", lambda: GPTConfig.make({**run["model"], "vocab_size": n_vocab}))):
         try:
             make()
-        except (TypeError, ValueError) as error:  # its message names the key
-            key = next((key for key in run[section] if re.search(rf"\b{key}\b", str(error))), "")
-            raise wrong(section, key, f"[{section}] {error}") from error
+        except (TypeError, ValueError) as error:  # its message begins with the key, and may name others after it
+            found = [(m.start(), key) for key in run[section] if (m := re.search(rf"\b{re.escape(key)}\b", str(error)))]
+            raise wrong(section, min(found, default=(0, ""))[1], f"[{section}] {error}") from error
     return run
 
 
@@ -137,10 +141,15 @@ def read_text(name: str, folder: Path) -> str:
 
 def training_data(data: dict[str, Any], folder: Path, tokenizer: tiktoken.Encoding, max_length: int,
                   ranks: Ranks) -> tuple[GPTDatasetV1, int, int]:
-    """The dataset that [data] describes, relative to `folder`, and the tokens and bytes of its texts. Of shards a rank has its own."""
+    """The dataset that [data] describes, relative to `folder`, and the tokens and bytes of its texts.
+
+    Of shards a rank has its own.
+    """
     if "tokens" in data:
-        shards = TokenShards(folder / data["tokens"], tokenizer, max_length, data["stride"], rank=ranks.rank, world_size=ranks.world_size)
-        return shards, sum(shard["tokens"] for shard in shards.index["shards"]), sum(file["bytes"] for file in shards.index["files"])
+        shards = TokenShards(folder / data["tokens"], tokenizer, max_length, data["stride"], rank=ranks.rank,
+                             world_size=ranks.world_size)
+        index = shards.index
+        return shards, sum(shard["tokens"] for shard in index["shards"]), sum(file["bytes"] for file in index["files"])
     text = END_OF_TEXT.join(read_text(name, folder) for name in data["train"])
     dataset = GPTDatasetV1(text, tokenizer, max_length, data["stride"])
     return dataset, len(dataset.token_ids), len(text.encode())
@@ -153,6 +162,7 @@ def run_train(args: argparse.Namespace) -> None:
     """
     path = Path(args.config)
     with process_group(args.timeout) as ranks:
+        args.met = True
         with together(ranks):
             run = read_run(path)
             data, output = run["data"], run["output"]
@@ -163,7 +173,8 @@ def run_train(args: argparse.Namespace) -> None:
             dataset, n_tokens, n_bytes = training_data(data, path.parent, tokenizer, model.cfg.context_length, ranks)
             val_text = None
             if "validation" in data:
-                val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters") or (None,))]
+                span = data.get("validation_characters", [None])  # without it, the whole text
+                val_text = read_text(data["validation"], path.parent)[slice(*span)]
             folder = path.parent / output["folder"]
             if ranks.rank == 0:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +188,8 @@ def run_train(args: argparse.Namespace) -> None:
                 print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
 
         checkpoint_path = folder / "checkpoint.safetensors"
-        history = train_distributed(model, dataset, cfg, ranks, val_text=val_text, tokenizer=tokenizer if val_text is not None else None,
+        history = train_distributed(model, dataset, cfg, ranks, val_text=val_text,
+                                    tokenizer=tokenizer if val_text is not None else None,
                                     checkpoint_path=checkpoint_path, resume=True, on_step=on_step, fsdp=args.fsdp)
         with together(ranks):
             if ranks.rank == 0:
@@ -185,10 +197,12 @@ def run_train(args: argparse.Namespace) -> None:
                     model = load_checkpoint(checkpoint_path).model
                 save_gpt2(model.half() if output.get("float16") else model, folder)
                 kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
-                         if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
+                         if key in ("step", "loss", "val_bpb")}
+                        for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
+                threads, capability = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
                 about = {**run, "training": asdict(cfg), "training_tokens": n_tokens, "training_bytes": n_bytes,
-                         "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
-                         "machine": f"{ranks.world_size} x {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+                         "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1),
+                         "torch": torch.__version__, "machine": f"{ranks.world_size} x {threads} threads, {capability}",
                          "history": kept}
                 (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
                 print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
@@ -196,6 +210,9 @@ def run_train(args: argparse.Namespace) -> None:
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Tokenise texts into a folder of shards, going on from its last whole one."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError("gptbook prepare is one process, which has threads of its own, and several would write into one "
+                         "folder: start it without torchrun")
     index = prepare_shards(args.texts, args.out, TOKENIZERS[args.tokenizer](), shard_tokens=args.shard_tokens, progress=True)
     shards = [shard["tokens"] for shard in index["shards"]]
     print(f"{args.out} holds {sum(shards):,} tokens, shards: {len(shards)}")
@@ -258,6 +275,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="gptbook", description="Build GPT-2 cell by cell: what the book's chapters export.")
     top.add_argument("--version", action="version", version=_version.__version__)
+    top.set_defaults(met=False)  # whether this process is one of a group that knows of each other's errors
     commands = top.add_subparsers(required=True, metavar="generate | train | prepare | perf")
     sub = commands.add_parser("generate", help="write a continuation of a text", description="Write a continuation of a text.")
     sub.add_argument("prompt", help="the beginning of the text")
@@ -286,27 +304,33 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokenizer", choices=TOKENIZERS, default="gpt2", help="the vocabulary (gpt2)")
     sub.add_argument("--shard-tokens", type=int, default=10_000_000, help="how many tokens a file holds (10000000)")
     sub.set_defaults(run=run_prepare)
-    sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine can do at "
-                              "best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or two.")
+    sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine "
+                              "can do at best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or "
+                              "two.")
     sub.add_argument("--device", help="cpu, cuda or mps; a graphics card if there is one")
     sub.set_defaults(run=run_perf)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C. A wrong command line exits with 2."""
-    told_elsewhere = os.environ.get("RANK", "0") != "0"  # torchrun's other ranks have the same command line
+    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C.
+
+    A wrong command line exits with 2. What all the processes that torchrun started would tell alike, rank 0 tells.
+    """
+    told_elsewhere = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if told_elsewhere else nullcontext():
         args = parser().parse_args(argv)
     try:
         args.run(args)
-    except (TypeError, ValueError, OSError, FloatingPointError) as error:
+    except (TypeError, ValueError, OSError, FloatingPointError, OverflowError) as error:
         if isinstance(error, BrokenPipeError):  # `gptbook generate ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"gptbook: {error}", file=sys.stderr)
+        if not told_elsewhere or args.met:  # in a group one rank alone raises what has to be told
+            print(f"gptbook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\ngptbook: {str(interrupt) or 'stopped'}", file=sys.stderr)
+        if not told_elsewhere:
+            print(f"\ngptbook: {str(interrupt) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
