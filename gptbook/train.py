@@ -315,7 +315,7 @@ def _whole_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"{error.strerror}; nothing was written, a former file is as it was",
+        raise OSError(error.errno, f"{error.strerror or error}; nothing was written, a former file is as it was",
                       str(path)) from error
     except BaseException:  # Ctrl-C included
         temporary.unlink(missing_ok=True)
