@@ -24,8 +24,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gptbook import (
-    GPT_CONFIG_124M, GPTDatasetV1, GPTModel, Ranks, TrainConfig, all_reduce_bytes, austen_tokenizer, average_gradients, calc_loss_batch,
-    gpt2_tokenizer, load_novel, make_optimizer, process_group)
+    GPT_CONFIG_124M, GPTDatasetV1, GPTModel, Ranks, TrainConfig, all_reduce_bytes, austen_tokenizer, average_gradients,
+    calc_loss_batch, gpt2_tokenizer, load_novel, make_optimizer, process_group)
 
 SIZES = {
     "tiny": {"vocab_size": 4096, "context_length": 64, "emb_dim": 32, "n_heads": 2, "n_layers": 2},
@@ -85,8 +85,9 @@ def measure(ranks: Ranks, args: argparse.Namespace) -> dict:
                 counted.append((after - before) / args.steps / ranks.world_size)
     medians = {way: statistics.median(values[1:]) for way, values in seconds.items()}  # the first round warms up
     tokens, parameters = args.batch * T, sum(p.numel() for p in setups["one"][1].parameters())
-    return {"size": args.size, "parameters": parameters, "tokens_per_step": tokens, "processes": ranks.world_size, "threads": args.threads,
-            "rounds": args.rounds, "steps_per_round": args.steps, "torch": torch.__version__, "machine": platform.machine(),
+    return {"size": args.size, "parameters": parameters, "tokens_per_step": tokens, "processes": ranks.world_size,
+            "threads": args.threads, "rounds": args.rounds,
+            "steps_per_round": args.steps, "torch": torch.__version__, "machine": platform.machine(),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else torch.backends.cpu.get_cpu_capability(),
             "backend": "nccl, bfloat16" if device.type == "cuda" else "gloo, float32",
             "tokens_per_s": {"one": tokens / medians["one"], "two": tokens / medians["ddp"]}, "seconds_per_step": medians,
@@ -115,10 +116,12 @@ def main() -> None:
             args.out.parent.mkdir(exist_ok=True)
             args.out.write_text(json.dumps(record, indent=1) + "\n")
             speed, overlap, sent = record["tokens_per_s"], record["overlap"], record["bytes_per_step"]
-            print(f"{args.size}, {record['parameters']:,} parameters, {record['tokens_per_step']:,} tokens a step, {record['backend']}")
+            print(f"{args.size}, {record['parameters']:,} parameters, {record['tokens_per_step']:,} tokens a step, "
+                  f"{record['backend']}")
             print(f"tokens/s: one process {speed['one']:,.0f}, {ranks.world_size} processes {speed['two']:,.0f}, "
                   f"ratio {speed['two'] / speed['one']:.2f}")
-            print(f"a step against the same without exchange: DDP {overlap['ddp']:.3f}, averaged after backward {overlap['after']:.3f}")
+            print(f"a step against the same without exchange: DDP {overlap['ddp']:.3f}, "
+                  f"averaged after backward {overlap['after']:.3f}")
             if sent["counted"] is not None:
                 print(f"bytes sent by each rank in a step: formula {sent['formula']:,.0f}, counted {sent['counted']:,.0f}")
 

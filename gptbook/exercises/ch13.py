@@ -22,8 +22,8 @@ def _(answer):
             if parts[rank][0] > parts[rank - 1][1]:
                 raise Hint(told + f"nobody has line {parts[rank - 1][1]}.")
             if parts[rank][0] < parts[rank - 1][1]:
-                raise Hint(told + f"ranks {rank - 1} and {rank} both have line {parts[rank][0]}. The end is the first line that a "
-                                  "rank does not have.")
+                raise Hint(told + f"ranks {rank - 1} and {rank} both have line {parts[rank][0]}. The end is the first line "
+                                  "that a rank does not have.")
         if parts[-1][1] < n:
             raise Hint(told + f"the last {n - parts[-1][1]} have no reader. n // world_size leaves a rest.")
         if parts[-1][1] > n:
@@ -43,7 +43,8 @@ def _(answer):
         raise Hint("With equal shares, 3 of 12 for each of 4 ranks, the factor must be 1, and yours is 1/4. DDP divides by the "
                    "number of ranks as well.")
     if not close(got, 1):
-        raise Hint(f"With equal shares, 3 of 12 for each of 4 ranks, DDP is right by itself: the factor must be 1, and yours is {got!r}.")
+        raise Hint("With equal shares, 3 of 12 for each of 4 ranks, DDP is right by itself: the factor must be 1, and yours is "
+                   f"{got!r}.")
     got = call(answer, 2, 3, 2)
     if close(got, 1):
         raise Hint("A rank with 2 of 3 targets gets factor 1: the mean of means. Its share is larger than that of the other.")
@@ -67,8 +68,8 @@ def _(answer):
                 raise Hint(told + "That is a count of numbers: a float32 has 4 bytes.")
             if math.isclose(right - got, n * 4) or math.isclose(right - got, n * 4 / world_size):
                 raise Hint(told + "AdamW has two moments for each parameter, 8 bytes.")
-            raise Hint(told + "Weights 4, gradients 4, moments 8 bytes a parameter; stage 1 divides the moments, 2 the gradients too, "
-                              "3 all.")
+            raise Hint(told + "Weights 4, gradients 4, moments 8 bytes a parameter; stage 1 divides the moments, 2 the gradients "
+                              "too, 3 all.")
 
 
 @exercise("13.4")
@@ -88,13 +89,15 @@ def _(answer):
         halves = f"{text[:got]!r} and {text[got:]!r}"
         if got and text[got - 1].isspace():
             if text[got].isspace():
-                raise Hint(f"{halves}: you cut inside white space, which is one run. Something visible must stand before the cut.")
+                raise Hint(f"{halves}: you cut inside white space, which is one run. Something visible must stand before the "
+                           "cut.")
             if text[got] in "。，！？":
-                raise Hint(f"{halves}: the space belongs to the sign after it, as to a word. Only a letter may stand before the sign.")
+                raise Hint(f"{halves}: the space belongs to the sign after it, as to a word. Only a letter may stand before the "
+                           "sign.")
             raise Hint(f"{halves}: you cut after the white space. A word owns the space before it, so cut before the space.")
         if got and text[got] in "。，！？" and not text[got - 1].isalpha():
-            kind = "signs in a row are one piece" if text[got - 1] in "。，！？" else "the exercise asks for a letter before the sign"
-            raise Hint(f"{halves}: {kind}.")
+            signs = text[got - 1] in "。，！？"
+            raise Hint(f"{halves}: {'signs in a row are one piece' if signs else 'the exercise asks for a letter before the sign'}.")
         if got < best and (got == 0 or right(text[:got + 1]) == got):
             raise Hint(f"In {text!r} there is a later place than {got}: {best}, {text[:best]!r} and {text[best:]!r}.")
         raise Hint(f"{halves} is no place for a cut: look at the two characters beside it.")
@@ -114,8 +117,8 @@ def _(answer):
         if [list(row) for row in result] != [total] * N:
             done = sum(list(row)[chunk] == total[chunk] for row in result for chunk in range(N))
             if done == N and sent == N - 1:
-                raise Hint(f"With {N} ranks each has the sum of one chunk only: the reduce-scatter is done. The finished chunks must "
-                           "travel round once more.")
+                raise Hint(f"With {N} ranks each has the sum of one chunk only: the reduce-scatter is done. The finished chunks "
+                           "must travel round once more.")
             raise Hint(f"With {N} ranks that hold {held} each must end with {total}; you returned {result}.")
         if sent == 2 * (N - 1) * N and N > 1:
             raise Hint(f"{sent} chunks are those of all ranks together. Each has sent {2 * (N - 1)}.")
