@@ -315,9 +315,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C.
 
-    A wrong command line exits with 2. What all the processes that torchrun started would tell alike, rank 0 tells.
+    A wrong command line exits with 2. What all the processes that torchrun started on a machine would tell alike, the
+    first of them tells.
     """
-    told_elsewhere = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
+    told_elsewhere = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("LOCAL_RANK", "0") != "0"
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if told_elsewhere else nullcontext():
         args = parser().parse_args(argv)
     try:
