@@ -44,10 +44,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def start(*arguments):
+def start(*arguments, **options):
     """`python -m gptbook prepare ...`, running."""
     return subprocess.Popen([sys.executable, "-m", "gptbook", "prepare", *map(str, arguments)], cwd=ROOT,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 # Where a text is cut.
@@ -259,10 +259,10 @@ def small_folder(tmp_path, n=2):
     return texts, tmp_path / "tokens"
 
 
-def undo(folder, shards_left):
+def undo(folder, shards_left, shard_tokens=20):
     """Make the folder that of a run which was killed after so many shards."""
     index = json.loads((folder / "index.json").read_text())
-    index["shards"], index["next"] = index["shards"][:shards_left], {"file": 0, "byte": 0, "skip": 20 * shards_left}
+    index["shards"], index["next"] = index["shards"][:shards_left], {"file": 0, "byte": 0, "skip": shard_tokens * shards_left}
     (folder / "index.json").write_text(json.dumps(index))
 
 
@@ -314,24 +314,26 @@ def test_the_byte_of_a_wrong_character_far_into_a_file(tmp_path, capsys):
     assert "text.txt is no UTF-8 text: at byte 3500000 stands b'\\xff'" in err.splitlines()[-1] and "gptbook: " in err
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_whole(tmp_path, monkeypatch):
-    texts, folder = small_folder(tmp_path)
-    undo(folder, 2)
+@linux
+def test_a_full_disk_is_told_and_leaves_what_was_whole(tmp_path):
+    import resource
+
+    texts, folder, arguments = NOVELS[:1], tmp_path / "tokens", ["--tokenizer", "austen", "--shard-tokens", 50_000]
+    prepare_shards(texts, folder, austen_tokenizer(), shard_tokens=50_000)
+    finished = contents(folder)
+    undo(folder, 2, shard_tokens=50_000)
     for path in sorted(folder.glob("*.npy"))[2:]:
         path.unlink()
-    before, save = contents(folder), np.save
-
-    def full(file, ids):
-        file.write(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space left on device; nothing was written"):
-        prepare_shards(texts, folder, austen_tokenizer(), shard_tokens=20)
+    before = contents(folder)
+    assert len(finished) > len(before)
+    full = start(*texts, "--out", folder, *arguments,  # a shard has 100,128 bytes
+                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY)))
+    _, err = full.communicate(timeout=WAIT)
+    assert full.returncode == 1 and b"00002.npy" in err and b"File too large; nothing was written" in err, err
     assert contents(folder) == before
-    monkeypatch.setattr(np, "save", save)
-    prepare_shards(texts, folder, austen_tokenizer(), shard_tokens=20)
-    assert np.concatenate(shards(folder)).tolist() == whole(texts, austen_tokenizer())
+    again = start(*texts, "--out", folder, *arguments)
+    _, err = again.communicate(timeout=WAIT)
+    assert again.returncode == 0 and contents(folder) == finished, err
 
 
 # The dataset.

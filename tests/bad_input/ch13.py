@@ -1,6 +1,8 @@
 """Wrong arguments for chapter 13: (name, call, exception, words that the message must contain)."""
 
+import atexit
 import json
+import shutil
 import tempfile
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -12,11 +14,13 @@ from torch import nn
 
 from gptbook.dataset_loader import GPTDatasetV1, austen_tokenizer, gpt2_tokenizer
 from gptbook.distributed import (
-    Ranks, TokenShards, all_reduce_bytes, average_gradients, prepare_shards, process_group, stream_text, together, train_distributed)
+    Ranks, TokenShards, all_reduce_bytes, average_gradients, prepare_shards, process_group, stream_text, together,
+    train_distributed)
 from gptbook.gpt import GPTModel
 from gptbook.train import TrainConfig, save_checkpoint
 
 FOLDER = Path(tempfile.mkdtemp(prefix="gptbook-ch13-"))
+atexit.register(shutil.rmtree, FOLDER, True)
 TEXT, EMPTY, LATIN = FOLDER / "text.txt", FOLDER / "empty.txt", FOLDER / "latin.txt"
 TEXT.write_text("Anne was tenderness itself, and she had the full worth of it.\n\n" * 4, encoding="utf-8")
 EMPTY.write_bytes(b"")
@@ -90,8 +94,9 @@ def new_model():
 
 def training(**changed):
     """train_distributed in a world of one, with changed arguments."""
-    return train_distributed(**{"model": new_model(), "dataset": GPTDatasetV1(TEXT.read_text("utf-8"), TOKENIZER, 8, 8), "cfg": TrainConfig(max_steps=1),
-                                "ranks": Ranks(), "progress": False, **changed})
+    dataset = GPTDatasetV1(TEXT.read_text("utf-8"), TOKENIZER, 8, 8)
+    return train_distributed(**{"model": new_model(), "dataset": dataset, "cfg": TrainConfig(max_steps=1), "ranks": Ranks(),
+                                "progress": False, **changed})
 
 
 def of_two_ranks():
@@ -106,18 +111,22 @@ CASES = [
     ("all_reduce_bytes: half a rank", lambda: all_reduce_bytes(8, 1.5), TypeError, ["world_size", "1.5"]),
     ("average_gradients: no model", lambda: average_gradients([torch.zeros(2)]), TypeError, ["model", "Module", "list"]),
     ("average_gradients: no backward", lambda: average_gradients(nn.Linear(2, 2)), ValueError, ["gradient", "weight"]),
-    ("average_gradients: alone", lambda: average_gradients(nn.Linear(2, 2).requires_grad_(False)), ValueError, ["process group", "torchrun"]),
+    ("average_gradients: alone", lambda: average_gradients(nn.Linear(2, 2).requires_grad_(False)), ValueError,
+     ["process group", "torchrun"]),
     ("Ranks: rank beyond the world", lambda: Ranks(2, 2), ValueError, ["rank", "world_size 2", "2"]),
     ("Ranks: no world", lambda: Ranks(0, 0), ValueError, ["world_size", "0"]),
     ("Ranks: rank a text", lambda: Ranks("0", 2), TypeError, ["rank", "'0'"]),
     ("Ranks: changed", lambda: setattr(Ranks(), "rank", 1), FrozenInstanceError, ["rank"]),
     ("process_group: no time", lambda: joined(0), ValueError, ["timeout_seconds", "above 0"]),
     ("process_group: time a text", lambda: joined("10"), TypeError, ["timeout_seconds", "10"]),
+    ("process_group: time beyond counting", lambda: joined(1e300), ValueError, ["timeout_seconds", "1e+300"]),
     ("process_group: time without end", lambda: joined(float("inf")), ValueError, ["timeout_seconds", "inf"]),
     ("together: a number", lambda: in_a_block(1), TypeError, ["ranks", "Ranks", "int"]),
     ("train_distributed: ranks a number", lambda: training(ranks=2), TypeError, ["ranks", "Ranks", "int"]),
     ("train_distributed: fsdp a text", lambda: training(fsdp="yes"), TypeError, ["fsdp", "bool", "str"]),
     ("train_distributed: no model", lambda: training(model=nn.Linear(2, 2)), TypeError, ["model", "GPTModel", "Linear"]),
+    ("train_distributed: another rank's shards", lambda: training(dataset=shards(max_length=8, stride=8, rank=1, world_size=2)),
+     ValueError, ["dataset", "rank 0 of 1", "rank 1 of 2"]),
     ("train_distributed: of two ranks", of_two_ranks, ValueError, ["two.safetensors", "world size 2", "1"]),
     ("train_distributed: resume what", lambda: training(resume=True), ValueError, ["checkpoint_path", "None"]),
     ("stream_text: no file", lambda: list(stream_text(FOLDER / "none")), FileNotFoundError, ["none"]),
@@ -172,6 +181,7 @@ CASES = [
     ("TokenShards: rank -1", lambda: shards(rank=-1), ValueError, ["rank", "-1"]),
     ("TokenShards: world size 0", lambda: shards(world_size=0), ValueError, ["world_size", "0"]),
     ("TokenShards: stride 0", lambda: shards(stride=0), ValueError, ["stride", "0"]),
-    ("TokenShards: windows too long", lambda: shards(max_length=20, world_size=4), ValueError, ["20 tokens", "max_length 20", "21"]),
+    ("TokenShards: windows too long", lambda: shards(max_length=20, world_size=4), ValueError,
+     ["20 tokens", "max_length 20", "21"]),
     ("TokenShards: no such window", lambda: shards()[10**6], IndexError, ["i must be in"]),
 ]
