@@ -4,7 +4,7 @@
 __all__ = ['average_gradients', 'all_reduce_bytes', 'stream_text', 'prepare_shards', 'TokenShards', 'Ranks', 'process_group',
            'together', 'train_distributed']
 
-# %% ../chapters/13_scaling_out.ipynb #cell-002
+# %% ../chapters/13_scaling_out.ipynb #cell-003
 import bisect
 import codecs
 import hashlib
@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import accumulate
@@ -27,6 +27,7 @@ import numpy as np
 import tiktoken
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -35,13 +36,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from .dataset_loader import END_OF_TEXT, SPLIT_PATTERN, GPTDatasetV1, _check_type, _encode, check_int, join_lines
+from .dataset_loader import (
+    END_OF_TEXT, SPLIT_PATTERN, GPTDatasetV1, _check_type, _encode, _id_dtype, check_int, join_lines)
 from .gpt import GPTModel
 from .train import (
-    Checkpoint, TrainConfig, _check_number, _check_run, _check_same_run, _held_interrupts, _whole_file, batch_windows,
+    TrainConfig, _check_number, _check_run, _check_same_run, _held_interrupts, _read_header, _whole_file, batch_windows,
     bits_per_byte, calc_loss_batch, learning_rate, load_checkpoint, make_optimizer, save_checkpoint, train)
 
-# %% ../chapters/13_scaling_out.ipynb #cell-013
+# %% ../chapters/13_scaling_out.ipynb #cell-014
 def average_gradients(model: nn.Module) -> None:
     """Replace the gradient of every parameter by its mean over all ranks, with one all-reduce.
 
@@ -61,7 +63,7 @@ def average_gradients(model: nn.Module) -> None:
     for g, mean in zip(gradients, bucket.split([g.numel() for g in gradients])):
         g.copy_(mean.view_as(g))
 
-# %% ../chapters/13_scaling_out.ipynb #cell-019
+# %% ../chapters/13_scaling_out.ipynb #cell-020
 def all_reduce_bytes(n_bytes: float, world_size: int) -> float:
     """Bytes that each of `world_size` ranks sends in a ring all-reduce of n_bytes: 2 (N - 1) / N of them.
 
@@ -71,7 +73,7 @@ def all_reduce_bytes(n_bytes: float, world_size: int) -> float:
     check_int("world_size", world_size, 1)
     return 2 * (world_size - 1) / world_size * n_bytes
 
-# %% ../chapters/13_scaling_out.ipynb #cell-044
+# %% ../chapters/13_scaling_out.ipynb #cell-045
 _UP_TO_A_CUT = re.compile(r".*\S(?=[ \r\n])", re.DOTALL)
 _LONGEST_RUN = 2**20  # characters without a cut: what a piece, and with it the memory, may grow to
 
@@ -112,13 +114,8 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
                 raise ValueError(f"{path} has no white space after a visible character in the {len(text):,} characters "
                                  f"from byte {end} on, and is cut only there: break these lines up")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-048
-def _dtype(n_vocab: int) -> np.dtype:
-    """The dtype of a token file for so many tokens."""
-    return np.dtype(np.uint16 if n_vocab <= 2**16 else np.uint32)
-
-
-def _shard(folder: Path, i: int) -> Path:
+# %% ../chapters/13_scaling_out.ipynb #cell-049
+def _shard_path(folder: Path, i: int) -> Path:
     """The path of shard i."""
     return folder / f"{i:05d}.npy"
 
@@ -152,13 +149,13 @@ def _map_shards(folder: Path, index: dict[str, Any], shards: Sequence[int]) -> l
     """The ids of some of the shards, each (N,) uint16 or uint32 and mapped into memory: nothing is read yet."""
     mapped: list[np.ndarray] = []
     for i in shards:
-        wanted = (index["shards"][i]["tokens"],), _dtype(index["n_vocab"])
+        wanted = (index["shards"][i]["tokens"],), _id_dtype(index["n_vocab"])
         try:
-            ids = np.lib.format.open_memmap(_shard(folder, i), mode="r")
+            ids = np.lib.format.open_memmap(_shard_path(folder, i), mode="r")
         except ValueError as error:
-            raise ValueError(f"{_shard(folder, i)} is not whole: {error}") from error
+            raise ValueError(f"{_shard_path(folder, i)} is not whole: {error}") from error
         if (ids.shape, ids.dtype) != wanted:
-            raise ValueError(f"{_shard(folder, i)} must hold {wanted[1]} of shape {wanted[0]}, as index.json says, and has "
+            raise ValueError(f"{_shard_path(folder, i)} must hold {wanted[1]} of shape {wanted[0]}, as index.json says, and has "
                              f"{ids.dtype} of shape {ids.shape}")
         mapped.append(ids)
     return mapped
@@ -245,11 +242,13 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     if index["next"] is None:
         return index
 
-    shard, filled = np.empty(shard_tokens, _dtype(tokenizer.n_vocab)), 0
+    shard, filled = np.empty(shard_tokens, _id_dtype(tokenizer.n_vocab)), 0
 
     def write() -> None:
-        with _whole_file(_shard(folder, len(index["shards"]))) as temporary, open(temporary, "wb") as file:
-            np.save(file, shard[:filled])
+        with _whole_file(_shard_path(folder, len(index["shards"]))) as temporary, open(temporary, "wb") as file:
+            # as np.save does, whose own way to write the numbers would not say why it fails
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(shard[:filled]))
+            file.write(shard[:filled].data)
         index["shards"].append({"tokens": filled, "largest": int(shard[:filled].max())})
 
     first, byte, skip = index["next"]["file"], index["next"]["byte"], index["next"]["skip"]
@@ -273,7 +272,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     _write_index(folder, index)
     return index
 
-# %% ../chapters/13_scaling_out.ipynb #cell-060
+# %% ../chapters/13_scaling_out.ipynb #cell-061
 class _ShardedIds:
     """The ids of several arrays, each (N,), as one sequence: `ids[a:b]` copies them into a Tensor (b - a,) int64."""
 
@@ -327,7 +326,7 @@ class TokenShards(GPTDatasetV1):
                              "shard_tokens makes more of them")
         mine = range(n * rank // world_size, n * (rank + 1) // world_size)
         self.token_ids = _ShardedIds(_map_shards(folder, index, mine))
-        self.max_length, self.stride, self.world_size = max_length, stride, world_size
+        self.max_length, self.stride, self.rank, self.world_size = max_length, stride, rank, world_size
         self._largest = max(index["shards"][i]["largest"] for i in mine)
         if len(self.token_ids) <= max_length:
             raise ValueError(f"rank {rank} of {world_size} has {len(self.token_ids)} tokens in {folder}; a window of max_length "
@@ -337,7 +336,7 @@ class TokenShards(GPTDatasetV1):
         """The largest of the token ids, as the index has it: to look for it would read every shard."""
         return self._largest
 
-# %% ../chapters/13_scaling_out.ipynb #cell-068
+# %% ../chapters/13_scaling_out.ipynb #cell-069
 @dataclass(frozen=True)
 class Ranks:
     """One process among those that train together.
@@ -363,14 +362,15 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     """Join the processes that torchrun started, for the length of the block; without torchrun, a world of one.
 
     What torchrun tells each process is in its environment: RANK, WORLD_SIZE, LOCAL_RANK, and where to meet the
-    others. They talk by nccl where there are graphics cards, one for each, else by gloo.
-    A rank that keeps the others waiting for longer than timeout_seconds ends the block with TimeoutError, which names
-    it, on the lowest rank that waits; the others leave with SystemExit.
+    others. They talk with gloo, and where there are graphics cards, one for each rank, these with nccl.
+    A rank that keeps the others waiting for longer than timeout_seconds, or is gone, ends the block with TimeoutError,
+    which names it, on the lowest rank that waits. Where a rank leaves the block by an error, that rank alone raises it.
+    All others leave with SystemExit. For the start each rank has a minute at least.
     Raises ValueError for a half-told environment or more ranks than graphics cards, OSError where the ranks do not meet.
     """
     _check_number("timeout_seconds", timeout_seconds)
-    if timeout_seconds == 0:
-        raise ValueError("timeout_seconds must be above 0, got 0")
+    if not 0 < timeout_seconds <= 1e6:
+        raise ValueError(f"timeout_seconds must be above 0 and at most 1,000,000, eleven days; got {timeout_seconds}")
     cards = torch.cuda.device_count()
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Ranks(device=torch.device("cuda" if cards else "cpu"))
@@ -379,16 +379,19 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     if missing:
         raise ValueError(f"the environment has WORLD_SIZE but not {missing}: start the program with torchrun")
     rank, world_size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    if cards and local_rank >= cards:
-        raise ValueError(f"torchrun's --nproc-per-node must be at most the number of graphics cards, {cards}")
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1))
+    if cards and ranks_here > cards:
+        raise ValueError(f"torchrun's --nproc-per-node must be at most the number of graphics cards, {cards}, got {ranks_here}")
     device = torch.device("cuda", local_rank) if cards else torch.device("cpu")
-    timeout = timedelta(seconds=timeout_seconds)
+    timeout, meeting = timedelta(seconds=timeout_seconds), timedelta(seconds=max(timeout_seconds, 60))
     try:
-        board, _, _ = next(rendezvous("env://", timeout=timeout))
-        # torchrun keeps one board for all its restarts: what those before have left on it must not be read.
+        board, _, _ = next(rendezvous("env://", timeout=meeting))
+        # one board serves all restarts: what those before have left on it must not be read
         store = dist.PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", board)
         if cards:
             torch.cuda.set_device(device)
+        store.set(f"met/{rank}", "")  # programs do not start at the same moment: only then does the time limit count
+        store.wait([f"met/{other}" for other in range(world_size)], meeting)
         dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo", store=dist.PrefixStore("group", store),
                                 rank=rank, world_size=world_size, timeout=timeout)
     except RuntimeError as error:
@@ -397,36 +400,36 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     ranks = Ranks(rank, world_size, device, store)
     try:
         yield ranks
-    except RuntimeError as error:
-        absent = _roll_call(ranks, min(timeout_seconds, 10.0)) if _lost_contact(error) else []
-        if not absent:
-            raise
-        if rank != min(set(range(world_size)) - set(absent)):
-            raise SystemExit(0) from error  # it is told once
-        who = f"rank {absent[0]}" if len(absent) == 1 else f"ranks {absent}"
-        raise TimeoutError(f"{who} of {world_size} did not answer within {timeout_seconds:g} s, so all stop; "
-                           "started again, the run goes on from its last checkpoint") from error
+    except BaseException as error:
+        if isinstance(error, dist.DistError) or isinstance(error, RuntimeError) and "gloo" in str(error):
+            raise _roll_call(rank, world_size, store, error, timeout_seconds)  # it waited in vain
+        with suppress(dist.DistError):  # the others will wait in vain, and find this
+            store.set(f"left/{rank}", "")
+        raise
     finally:
         dist.destroy_process_group()
 
 
-def _lost_contact(error: RuntimeError) -> bool:
-    """Whether an error comes from waiting for another rank."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+def _roll_call(rank: int, world_size: int, store: dist.Store, error: BaseException, timeout_seconds: float) -> BaseException:
+    """What a rank must raise that has lost contact with another, by what the others have put on the notice board."""
+    if any(store.check([f"left/{other}"]) for other in range(world_size)):
+        return SystemExit(0)  # that rank tells why
+    names = [f"here/{other}" for other in range(world_size)]
+    store.set(names[rank], "late" if re.search("timed out|timeout", str(error), re.IGNORECASE) else "cut off")
+    with suppress(dist.DistError):
+        store.wait(names, timedelta(seconds=min(timeout_seconds, 10.0)))
+    here = [other for other, name in enumerate(names) if store.check([name])]
+    absent = [other for other in range(world_size) if other not in here]
+    if not absent:
+        return error
+    if rank != here[0]:
+        return SystemExit(0)  # it is told once
+    late = any(store.get(names[other]) == b"late" for other in here)  # who gives up first may cut off the next
+    who, gone = (f"rank {absent[0]}", "is gone") if len(absent) == 1 else (f"ranks {absent}", "are gone")
+    did = f"did not answer within {timeout_seconds:g} s" if late else gone
+    return TimeoutError(f"{who} of {world_size} {did}, so all stop; started again, the run goes on from its last checkpoint")
 
-
-def _roll_call(ranks: Ranks, seconds: float) -> list[int]:
-    """The ranks that do not put their name on the notice board within so many seconds."""
-    assert ranks.store is not None
-    names = [f"here/{rank}" for rank in range(ranks.world_size)]
-    ranks.store.set(names[ranks.rank], "yes")
-    try:
-        ranks.store.wait(names, timedelta(seconds=seconds))
-    except dist.DistError:
-        pass
-    return [rank for rank, name in enumerate(names) if not ranks.store.check([name])]
-
-# %% ../chapters/13_scaling_out.ipynb #cell-070
+# %% ../chapters/13_scaling_out.ipynb #cell-071
 @contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
     """A block that fails on all ranks if it fails on one; none leaves it before all have come to its end.
@@ -454,11 +457,11 @@ def together(ranks: Ranks) -> Iterator[None]:
     if failed:
         raise OSError(f"rank {failed[0]}: {errors[failed[0]]}")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-072
+# %% ../chapters/13_scaling_out.ipynb #cell-073
 def _own_windows(step: int, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks) -> np.ndarray:
     """Which windows of the dataset this rank reads in `step`: (A, b), with b its part of the batch B."""
     own = range(ranks.rank, cfg.batch_size, ranks.world_size)
-    if getattr(dataset, "world_size", 1) > 1:  # TokenShards: a dataset of this rank's own
+    if isinstance(dataset, TokenShards) and dataset.world_size > 1:  # a dataset of this rank's own
         return batch_windows(step, len(dataset), replace(cfg, batch_size=len(own)))
     return batch_windows(step, len(dataset), cfg)[:, own]
 
@@ -496,7 +499,7 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
     optimizer.step()
     return mean_loss, norm, told[1].item() > 0
 
-# %% ../chapters/13_scaling_out.ipynb #cell-074
+# %% ../chapters/13_scaling_out.ipynb #cell-075
 def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
     """Leave a part of each parameter on each rank; returns an optimiser of the parts, its state dealt out alike."""
     state = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
@@ -514,7 +517,7 @@ def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainCo
     return sharded
 
 
-def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int,
+def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig,
                   ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
     """The whole model and its optimiser on rank 0, on its CPU; the other ranks help, and get what they had."""
 
@@ -532,10 +535,32 @@ def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainC
         plain = GPTModel(model.cfg, attention=type(block.att)).to(next(model.parameters()).dtype)
     plain.load_state_dict(weights)
     plain_optimizer = make_optimizer(plain, cfg)
-    Checkpoint(plain, step, optimizer_state=state).restore(plain, plain_optimizer)
+    for name, p in plain.named_parameters():
+        plain_optimizer.state[p] = state[name]
     return plain, plain_optimizer
 
-# %% ../chapters/13_scaling_out.ipynb #cell-076
+# %% ../chapters/13_scaling_out.ipynb #cell-077
+def _check_same_ranks(path: str | os.PathLike[str], world_size: int) -> None:
+    """Raise where a checkpoint's run has another number of ranks. Reads the header only."""
+    with suppress(SafetensorError):  # what is wrong with the file is told by load_checkpoint, which comes next
+        with safe_open(path, framework="pt") as file:
+            header = _read_header(Path(path), (file.metadata() or {}).get("gptbook"), sorted(file.keys()))
+        before = header["history"][-1].get("ranks", 1) if header["history"] else world_size
+        if before != world_size:
+            raise ValueError(f"resume: the run of {path} has world size {before}, this one {world_size}; "
+                             "a run continues with its own")
+
+
+def _restore(path: str | os.PathLike[str], model: GPTModel, optimizer: torch.optim.Optimizer,
+             cfg: TrainConfig) -> tuple[int, list[dict[str, float]]]:
+    """Go on from a checkpoint, which leaves the memory at the end: the number of its steps, and their records."""
+    block: Any = model.blocks[0]
+    checkpoint = load_checkpoint(path, attention=type(block.att))
+    _check_same_run(cfg, checkpoint.train_config)
+    checkpoint.restore(model, optimizer)
+    return checkpoint.step, checkpoint.history
+
+
 def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks, *,
                       val_text: str | None = None, tokenizer: tiktoken.Encoding | None = None,
                       checkpoint_path: str | os.PathLike[str] | None = None, resume: bool = False,
@@ -547,8 +572,9 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
     number. (Where the dataset is TokenShards of the rank's own, each draws its part from these.) A record also holds
     ranks, their number. Rank 0 alone scores, calls on_step, shows the bar and saves; its records alone have val_bpb.
     All read the checkpoint on resume, whose run must have had the same number of ranks.
-    fsdp: keep only a part of every weight, gradient and moment on each rank. The model stays in parts afterwards: a
-    whole one is in the checkpoint. In a world of one this is `train`, whatever fsdp says.
+    fsdp: keep only a part of every weight, gradient and moment on each rank, once each has dealt out the whole model
+    that it was given (and the moments of a checkpoint). The model stays in parts afterwards: a whole one is in the
+    checkpoint, for which rank 0 puts it together. In a world of one this is `train`, whatever fsdp says.
     Errors are raised as by `together`. Ctrl-C on any rank stops all after the same step: KeyboardInterrupt on rank 0,
     SystemExit on the others.
     """
@@ -561,21 +587,18 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
         if world_size > cfg.batch_size:
             raise ValueError(f"batch_size must be at least the number of ranks, {world_size}, or one would have nothing "
                              f"to read; got {cfg.batch_size}")
+        if isinstance(dataset, TokenShards) and (dataset.rank, dataset.world_size) not in ((0, 1), (ranks.rank, world_size)):
+            raise ValueError(f"dataset must hold all shards or those of rank {ranks.rank} of {world_size}, got those of rank "
+                             f"{dataset.rank} of {dataset.world_size}")
         device, was_training = next(model.parameters()).device, model.training
-        if world_size > 1 and device.type != ranks.device.type:
+        fits = device.type == ranks.device.type and ranks.device.index in (None, device.index)
+        if world_size > 1 and not fits:
             raise ValueError(f"model must be on this rank's device, {ranks.device}, and is on {device}")
         optimizer = make_optimizer(model, cfg)
         if resume and checkpoint_path is not None and Path(checkpoint_path).exists():
-            block: Any = model.blocks[0]
-            checkpoint = load_checkpoint(checkpoint_path, attention=type(block.att))
-            before = checkpoint.history[-1].get("ranks", 1) if checkpoint.history else world_size
-            if before != world_size:
-                raise ValueError(f"resume: the run of {checkpoint_path} has world size {before}, this one {world_size}; "
-                                 "a run continues with its own")
+            _check_same_ranks(checkpoint_path, world_size)
             if world_size > 1:  # else `train` does it
-                _check_same_run(cfg, checkpoint.train_config)
-                checkpoint.restore(model, optimizer)
-                first, history = checkpoint.step, checkpoint.history
+                first, history = _restore(checkpoint_path, model, optimizer, cfg)
     if world_size == 1:
         return train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer, checkpoint_path=checkpoint_path,
                      resume=resume, on_step=on_step, progress=progress)
@@ -593,8 +616,9 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                 history.append(record)
                 due = (step + 1) % cfg.eval_every == 0 or step + 1 == cfg.max_steps
                 whole: tuple[GPTModel, torch.optim.Optimizer] = model, optimizer
-                if fsdp and (due or stop):
-                    whole = _gather_model(model, optimizer, cfg, step + 1, ranks)
+                scored, saved = due and val_text is not None, (due or stop) and checkpoint_path is not None
+                if fsdp and (scored or saved):
+                    whole = _gather_model(model, optimizer, cfg, ranks)
                 with together(ranks) if due or stop else nullcontext():
                     if ranks.rank == 0:
                         if due and val_text is not None and tokenizer is not None:
@@ -608,8 +632,8 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                 if stop and ranks.rank > 0:
                     raise SystemExit(0)
                 if stop:
-                    saved = "" if checkpoint_path is None else f"; saved to {checkpoint_path}, resume=True goes on"
-                    raise KeyboardInterrupt(f"stopped after step {step + 1} of {cfg.max_steps}{saved}")
+                    where = "" if checkpoint_path is None else f"; saved to {checkpoint_path}, resume=True goes on"
+                    raise KeyboardInterrupt(f"stopped after step {step + 1} of {cfg.max_steps}{where}")
         finally:
             model.train(was_training)
     return history
