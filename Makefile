@@ -5,7 +5,7 @@ CH ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help book test lab chapters export figures bench clean
+.PHONY: help book test stress lab chapters export figures bench clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -21,6 +21,9 @@ book: $(READY)  ## build the site from the stored outputs into _build/html
 
 test: $(READY)  ## run every check: package, notebooks (strict nbval), site, JupyterLab
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tools/nbval_sanitize.cfg tests chapters
+
+stress: $(READY)  ## kill training runs fifty times at random and fifty times while they save, and prepare 2 GB of text; half an hour
+	$(BIN)/python -m pytest --runslow -m slow -s tests/test_13_*.py
 
 lab: $(READY)  ## open the chapters in JupyterLab; saving a notebook updates its text twin
 	$(BIN)/jupyter lab chapters/01_text_and_tokens.ipynb

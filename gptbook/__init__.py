@@ -13,3 +13,4 @@ from .gpt_mla import *
 from .gpt_swa import *
 from .load_weights import *
 from .perf_analysis import *
+from .distributed import *

@@ -1,25 +1,29 @@
-"""The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model. It teaches nothing: it puts
-together what the chapters export, and `gptbook perf` measures the machine.
+"""The command `gptbook`: `gptbook generate` writes a text, `gptbook train` trains a model, `gptbook prepare` tokenises
+texts, `gptbook perf` measures the machine. It teaches nothing: it puts together what the chapters export.
 """
 
 import argparse
 import json
 import os
+import re
 import sys
 import time
 import tomllib
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import tiktoken
 import torch
 from tqdm import tqdm
 
 from . import _version
 from .dataset_loader import (
-    END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, gpt2_tokenizer, join_lines, load_novel)
+    END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, austen_tokenizer, check_int, gpt2_tokenizer, join_lines,
+    load_novel)
+from .distributed import Ranks, TokenShards, prepare_shards, process_group, together, train_distributed
 from .generate import stream, text_pieces, text_to_token_ids
 from .gpt import GPT_CONFIG_124M, GPTModel
 from .gpt_gqa import GroupedQueryAttention
@@ -29,7 +33,7 @@ from .kv_cache import MultiHeadAttention, _check_device
 from .layers import GPTConfig
 from .load_weights import load_gpt2, save_gpt2, tokenizer_for
 from .perf_analysis import FastDecode, benchmark_decode, benchmark_training, estimate, machine_limits
-from .train import TrainConfig, train
+from .train import TrainConfig, load_checkpoint
 
 # name on the command line -> (attention, the setting that its number gives, if it takes one)
 ATTENTIONS: dict[str, tuple[type[Any], str | None]] = {
@@ -62,33 +66,69 @@ def run_generate(args: argparse.Namespace) -> None:
     print()
 
 
+def line_of(text: str, section: str, key: str) -> int:
+    """The number of the line of a TOML text that gives `key` in `section`, or else opens the section; 0: neither is there."""
+    found, here = 0, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if opened := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
+            here = opened[1]
+            found = number if here == section else found
+        elif here == section and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return number
+    return found
+
+
 def read_run(path: Path) -> dict[str, dict[str, Any]]:
-    """The sections of a run's TOML file, its keys checked. Raises OSError or ValueError that names file and key."""
+    """The sections of a run's TOML file, its keys checked. Raises OSError or ValueError that names file, line and key."""
     try:
-        run = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        run = tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are such; the first names the line
         raise ValueError(f"{path} is no TOML file: {error}") from error
     known = {"model": {f.name for f in fields(GPTConfig)} - {"vocab_size"},  # that is the tokenizer's
-             "data": {"tokenizer", "train", "validation", "validation_characters", "stride"},
+             "data": {"tokenizer", "train", "tokens", "validation", "validation_characters", "stride"},
              "training": {f.name for f in fields(TrainConfig)}, "output": {"folder", "float16"}}
-    needed = {"data": {"tokenizer", "train", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
+    needed = {"data": {"tokenizer", "stride"}, "output": {"folder"}, "training": {"max_steps"}}
     if set(run) != set(known):
         raise ValueError(f"{path} must have the sections {list(known)}, got {list(run)}")
-    for section in known:
-        if not isinstance(run[section], dict):
-            raise ValueError(f"{path}: {section} must be a section, [{section}], got {run[section]!r}")
+
+    def wrong(section: str, key: str, words: str) -> ValueError:
+        line = line_of(text, section, key)
+        return ValueError(f"{path}{f', line {line}' if line else ''}: {words}")
+
     for section, keys in known.items():
-        wrong = {"unknown": sorted(set(run[section]) - keys), "missing": sorted(needed.get(section, set()) - set(run[section]))}
-        for what, names in wrong.items():
-            if names:
-                raise ValueError(f"{path}: [{section}] has {what} keys {names}; it reads {sorted(keys)}")
-    texts = {"tokenizer": run["data"]["tokenizer"], "validation": run["data"].get("validation", ""), "folder": run["output"]["folder"]}
-    for key, value in texts.items():
+        if not isinstance(run[section], dict):
+            raise wrong("", section, f"{section} must be a section, [{section}], got {run[section]!r}")
+        for what, odd in (("unknown", sorted(set(run[section]) - keys)),
+                          ("missing", sorted(needed.get(section, set()) - set(run[section])))):
+            if odd:
+                raise wrong(section, odd[0], f"[{section}] has {what} keys {odd}; it reads {sorted(keys)}")
+    data, output = run["data"], run["output"]
+    for section, key, value in (("data", "tokenizer", data["tokenizer"]), ("data", "validation", data.get("validation", "")),
+                                ("data", "tokens", data.get("tokens", "")), ("output", "folder", output["folder"])):
         if not isinstance(value, str):
-            raise ValueError(f"{path}: {key} must be a text in quotes, got {value!r}")
-    names = run["data"]["train"]
+            raise wrong(section, key, f"{key} must be a text in quotes, got {value!r}")
+    if data["tokenizer"] not in TOKENIZERS:
+        raise wrong("data", "tokenizer", f"tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
+    if ("train" in data) == ("tokens" in data):
+        raise wrong("data", "tokens", "[data] must have either train, a list of texts, or tokens, a folder of gptbook prepare")
+    names = data.get("train", [""])
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"{path}: train must be a list of novels or files, got {names!r}")
+        raise wrong("data", "train", f"train must be a list of novels or files, got {names!r}")
+    if not isinstance(output.get("float16", False), bool):
+        raise wrong("output", "float16", f"float16 must be true or false, got {output['float16']!r}")
+    span = data.get("validation_characters", [0, 0])
+    if not (isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)):  # true is an int as well
+        raise wrong("data", "validation_characters", f"validation_characters must be two whole numbers, [from, to], got {span!r}")
+    n_vocab = TOKENIZERS[data["tokenizer"]]().n_vocab
+    for section, make in (("data", lambda: check_int("stride", data["stride"], 1)),
+                          ("training", lambda: TrainConfig(**run["training"])),
+                          ("model", lambda: GPTConfig.make({**run["model"], "vocab_size": n_vocab}))):
+        try:
+            make()
+        except (TypeError, ValueError) as error:  # its message begins with the key, and may name others after it
+            found = [(m.start(), key) for key in run[section] if (m := re.search(rf"\b{re.escape(key)}\b", str(error)))]
+            raise wrong(section, min(found, default=(0, ""))[1], f"[{section}] {error}") from error
     return run
 
 
@@ -99,43 +139,83 @@ def read_text(name: str, folder: Path) -> str:
     return join_lines((folder / name).read_text("utf-8"))
 
 
+def training_data(data: dict[str, Any], folder: Path, tokenizer: tiktoken.Encoding, max_length: int,
+                  ranks: Ranks) -> tuple[GPTDatasetV1, int, int]:
+    """The dataset that [data] describes, relative to `folder`, and the tokens and bytes of its texts.
+
+    Of shards a rank has its own.
+    """
+    if "tokens" in data:
+        shards = TokenShards(folder / data["tokens"], tokenizer, max_length, data["stride"], rank=ranks.rank,
+                             world_size=ranks.world_size)
+        index = shards.index
+        return shards, sum(shard["tokens"] for shard in index["shards"]), sum(file["bytes"] for file in index["files"])
+    text = END_OF_TEXT.join(read_text(name, folder) for name in data["train"])
+    dataset = GPTDatasetV1(text, tokenizer, max_length, data["stride"])
+    return dataset, len(dataset.token_ids), len(text.encode())
+
+
 def run_train(args: argparse.Namespace) -> None:
-    """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model."""
+    """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model.
+
+    Alone or as one of the ranks that torchrun started: what goes wrong on one ends all, and rank 0 tells and writes.
+    """
     path = Path(args.config)
-    run = read_run(path)
-    data, output = run["data"], run["output"]
-    if data["tokenizer"] not in TOKENIZERS:
-        raise ValueError(f"{path}: tokenizer must be one of {list(TOKENIZERS)}, got {data['tokenizer']!r}")
-    tokenizer = TOKENIZERS[data["tokenizer"]]()
-    cfg = TrainConfig(**run["training"])
-    torch.manual_seed(cfg.seed)
-    model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab})
-    text = END_OF_TEXT.join(read_text(name, path.parent) for name in data["train"])
-    dataset = GPTDatasetV1(text, tokenizer, model.cfg.context_length, data["stride"])
-    val_text = None
-    if "validation" in data:
-        val_text = read_text(data["validation"], path.parent)[slice(*data.get("validation_characters", (None,)))]
-    folder = path.parent / output["folder"]
-    folder.mkdir(parents=True, exist_ok=True)
-    before = time.perf_counter()
+    with process_group(args.timeout) as ranks:
+        args.met = True
+        with together(ranks):
+            run = read_run(path)
+            data, output = run["data"], run["output"]
+            tokenizer = TOKENIZERS[data["tokenizer"]]()
+            cfg = TrainConfig(**run["training"])
+            torch.manual_seed(cfg.seed)
+            model = GPTModel({**run["model"], "vocab_size": tokenizer.n_vocab}).to(ranks.device)
+            dataset, n_tokens, n_bytes = training_data(data, path.parent, tokenizer, model.cfg.context_length, ranks)
+            val_text = None
+            if "validation" in data:
+                span = data.get("validation_characters", [None])  # without it, the whole text
+                val_text = read_text(data["validation"], path.parent)[slice(*span)]
+            folder = path.parent / output["folder"]
+            if ranks.rank == 0:
+                folder.mkdir(parents=True, exist_ok=True)
+        before = time.perf_counter()
 
-    def on_step(record: dict[str, float]) -> None:
-        nonlocal before
-        now = time.perf_counter()
-        record["seconds"], before = round(now - before, 3), now
-        if "val_bpb" in record:
-            print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
+        def on_step(record: dict[str, float]) -> None:
+            nonlocal before
+            now = time.perf_counter()
+            record["seconds"], before = round(now - before, 3), now
+            if "val_bpb" in record:
+                print(f"\nstep {record['step']}: {record['val_bpb']:.3f} bits a byte on the validation text", flush=True)
 
-    history = train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer if val_text is not None else None,
-                    checkpoint_path=folder / "checkpoint.safetensors", resume=True, on_step=on_step)
-    save_gpt2(model.half() if output.get("float16") else model, folder)
-    kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
-             if key in ("step", "loss", "val_bpb")} for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
-    about = {**run, "training": asdict(cfg), "training_tokens": len(dataset.token_ids), "training_bytes": len(text.encode()),
-             "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1), "torch": torch.__version__,
-             "machine": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}", "history": kept}
-    (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
-    print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
+        checkpoint_path = folder / "checkpoint.safetensors"
+        history = train_distributed(model, dataset, cfg, ranks, val_text=val_text,
+                                    tokenizer=tokenizer if val_text is not None else None,
+                                    checkpoint_path=checkpoint_path, resume=True, on_step=on_step, fsdp=args.fsdp)
+        with together(ranks):
+            if ranks.rank == 0:
+                if args.fsdp:  # this rank's own has only a part of each weight
+                    model = load_checkpoint(checkpoint_path).model
+                save_gpt2(model.half() if output.get("float16") else model, folder)
+                kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
+                         if key in ("step", "loss", "val_bpb")}
+                        for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
+                threads, capability = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+                about = {**run, "training": asdict(cfg), "training_tokens": n_tokens, "training_bytes": n_bytes,
+                         "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1),
+                         "torch": torch.__version__, "machine": f"{ranks.world_size} x {threads} threads, {capability}",
+                         "history": kept}
+                (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+                print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
+
+
+def run_prepare(args: argparse.Namespace) -> None:
+    """Tokenise texts into a folder of shards, going on from its last whole one."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError("gptbook prepare is one process, which has threads of its own, and several would write into one "
+                         "folder: start it without torchrun")
+    index = prepare_shards(args.texts, args.out, TOKENIZERS[args.tokenizer](), shard_tokens=args.shard_tokens, progress=True)
+    shards = [shard["tokens"] for shard in index["shards"]]
+    print(f"{args.out} holds {sum(shards):,} tokens, shards: {len(shards)}")
 
 
 def run_perf(args: argparse.Namespace) -> None:
@@ -195,7 +275,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="gptbook", description="Build GPT-2 cell by cell: what the book's chapters export.")
     top.add_argument("--version", action="version", version=_version.__version__)
-    commands = top.add_subparsers(required=True, metavar="generate | train | perf")
+    top.set_defaults(met=False)  # whether this process is one of a group that knows of each other's errors
+    commands = top.add_subparsers(required=True, metavar="generate | train | prepare | perf")
     sub = commands.add_parser("generate", help="write a continuation of a text", description="Write a continuation of a text.")
     sub.add_argument("prompt", help="the beginning of the text")
     sub.add_argument("--model", default="austen", help="austen (the default), 124M, 355M, 774M, 1558M, a folder, or a name "
@@ -209,28 +290,48 @@ def parser() -> argparse.ArgumentParser:
                                                         "with another attention")
     sub.set_defaults(run=run_generate)
     sub = commands.add_parser("train", help="train a model as a TOML file says", description="Train a model as a TOML file "
-                              "says; started again, it goes on from its last checkpoint.")
+                              "says; started again, it goes on from its last checkpoint. The same program trains on several "
+                              "processes: torchrun --nproc-per-node=2 -m gptbook train config.toml")
     sub.add_argument("config", help="the TOML file, such as configs/austen.toml")
+    sub.add_argument("--fsdp", action="store_true", help="under torchrun: keep only a part of the model on each process")
+    sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS",
+                     help="under torchrun: how long a process may keep the others waiting (600)")
     sub.set_defaults(run=run_train)
-    sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine can do at "
-                              "best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or two.")
+    sub = commands.add_parser("prepare", help="tokenise texts for training", description="Tokenise text files of any size into "
+                              "a folder of token files; started again, it goes on from the last whole one.")
+    sub.add_argument("texts", nargs="+", help="UTF-8 text files, in the order in which they are joined")
+    sub.add_argument("--out", required=True, help="the folder")
+    sub.add_argument("--tokenizer", choices=TOKENIZERS, default="gpt2", help="the vocabulary (gpt2)")
+    sub.add_argument("--shard-tokens", type=int, default=10_000_000, help="how many tokens a file holds (10000000)")
+    sub.set_defaults(run=run_prepare)
+    sub = commands.add_parser("perf", help="measure this machine, and GPT-2 on it", description="Measure what this machine "
+                              "can do at best, and how near GPT-2 124M comes to it, generating and training. Takes a minute or "
+                              "two.")
     sub.add_argument("--device", help="cpu, cuda or mps; a graphics card if there is one")
     sub.set_defaults(run=run_perf)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C. A wrong command line exits with 2."""
-    args = parser().parse_args(argv)
+    """Run a command; returns the exit status: 0, 1 after an error (told in one line on stderr), 130 after Ctrl-C.
+
+    A wrong command line exits with 2. What all the processes that torchrun started on a machine would tell alike, the
+    first of them tells.
+    """
+    told_elsewhere = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("LOCAL_RANK", "0") != "0"
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if told_elsewhere else nullcontext():
+        args = parser().parse_args(argv)
     try:
         args.run(args)
-    except (TypeError, ValueError, OSError, FloatingPointError) as error:
+    except (TypeError, ValueError, OSError, FloatingPointError, OverflowError) as error:
         if isinstance(error, BrokenPipeError):  # `gptbook generate ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"gptbook: {error}", file=sys.stderr)
+        if not told_elsewhere or args.met:  # in a group one rank alone raises what has to be told
+            print(f"gptbook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\ngptbook: {str(interrupt) or 'stopped'}", file=sys.stderr)
+        if not told_elsewhere:
+            print(f"\ngptbook: {str(interrupt) or 'stopped'}", file=sys.stderr)
         return 130
     return 0

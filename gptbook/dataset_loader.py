@@ -104,12 +104,17 @@ def check_int(name: str, value: object, minimum: int) -> None:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
+def _id_dtype(n_vocab: int) -> np.dtype:
+    """The dtype of a token file's ids, for a vocabulary of so many tokens."""
+    return np.dtype(np.uint16 if n_vocab <= 2**16 else np.uint32)
+
+
 def _encode(text: str, tokenizer: tiktoken.Encoding) -> np.ndarray:
     """The N token ids of `text`: (N,) uint16, or uint32 where the vocabulary needs it."""
     _check_type("text", text, str)
     _check_type("tokenizer", tokenizer, tiktoken.Encoding)
     ids = tokenizer.encode_to_numpy(text, allowed_special={END_OF_TEXT})
-    return ids.astype(np.uint16 if tokenizer.n_vocab <= 2**16 else np.uint32)
+    return ids.astype(_id_dtype(tokenizer.n_vocab))
 
 
 def write_token_file(path: str | Path, text: str, tokenizer: tiktoken.Encoding) -> None:
@@ -171,6 +176,10 @@ class GPTDatasetV1(Dataset):
                              f"need at least {max_length + 1}")
         self.token_ids = torch.from_numpy(ids)
         self.max_length, self.stride = max_length, stride
+
+    def largest_id(self) -> int:
+        """The largest of the token ids."""
+        return int(self.token_ids.numpy().max())
 
     def __len__(self) -> int:
         return (len(self.token_ids) - self.max_length - 1) // self.stride + 1

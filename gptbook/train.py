@@ -315,7 +315,7 @@ def _whole_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"{error.strerror}; no checkpoint was written, a former one is as it was",
+        raise OSError(error.errno, f"{error.strerror or error}; nothing was written, a former file is as it was",
                       str(path)) from error
     except BaseException:  # Ctrl-C included
         temporary.unlink(missing_ok=True)
@@ -524,7 +524,7 @@ def _check_run(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, val_tex
     if dataset.max_length > model.cfg.context_length:
         raise ValueError(f"dataset has windows of {dataset.max_length} tokens, the model a context_length of "
                          f"{model.cfg.context_length}")
-    largest = int(np.max(dataset.token_ids.numpy()))
+    largest = dataset.largest_id()
     if largest >= model.cfg.vocab_size:
         raise ValueError(f"dataset holds token id {largest}, the model's vocab_size is {model.cfg.vocab_size}")
     if (val_text is None) != (tokenizer is None):

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import chapters  # noqa: E402  tools/chapters.py, which also makes the notebooks
 
 # Tests that are left out unless asked for: marker -> (option, what it costs).
-OPT_IN = {"slow": ("--runslow", "minutes and gigabytes, for the larger of GPT-2's real sizes"),
+OPT_IN = {"slow": ("--runslow", "minutes and gigabytes, for GPT-2's larger sizes, texts of 2 GB and runs killed fifty times"),
           "internet": ("--internet", "downloads from the Hugging Face Hub")}
 
 

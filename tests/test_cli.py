@@ -111,6 +111,16 @@ def test_generate_tells_what_is_wrong_in_one_line(arguments, words, capsys):
     assert not [word for word in words if word not in err], err
 
 
+def test_a_stray_rank_silences_nothing(monkeypatch, capsys):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    with pytest.raises(SystemExit):
+        cli.main(["generate", "Anne", "--typo"])
+    assert "--typo" in capsys.readouterr().err
+    assert cli.main(["generate", "Anne", "--attention", "none"]) == 1
+    assert "'none'" in capsys.readouterr().err
+
+
 def test_train_writes_a_model_that_opens(tmp_path):
     config = run_folder(tmp_path / "a folder")
     done = gptbook("train", config)
