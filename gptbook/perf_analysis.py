@@ -299,7 +299,7 @@ def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
         q = torch.quantize_per_channel(w, scales.double(), torch.zeros(len(w), dtype=torch.int64), 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(q, None if bias is None else bias.detach())
 
-# %% ../chapters/12_performance.ipynb #cell-048
+# %% ../chapters/12_performance.ipynb #cell-049
 @dataclass(frozen=True)
 class TrainingRecord:
     """What `benchmark_training` saw: the median seconds of a step on batch_size windows of seq_len tokens, of `flops` FLOPs."""
@@ -352,7 +352,7 @@ def benchmark_training(model: GPTModel, *, batch_size: int = 2, seq_len: int = 2
     flops = estimate(model.cfg, attention=kind, batch_size=batch_size, seq_len=seq_len).training_flops
     return TrainingRecord(batch_size, seq_len, bf16, seconds, flops)
 
-# %% ../chapters/12_performance.ipynb #cell-059
+# %% ../chapters/12_performance.ipynb #cell-060
 def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_len: int, training: bool = True,
                    attention: type[Any] = MultiHeadAttention, dtype: torch.dtype = torch.float32) -> int:
     """The largest batch of seq_len positions that fits in memory_bytes by `estimate`; 0 where not even one does.
