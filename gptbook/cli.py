@@ -293,7 +293,7 @@ def parser() -> argparse.ArgumentParser:
                               "says; started again, it goes on from its last checkpoint. The same program trains on several "
                               "processes: torchrun --nproc-per-node=2 -m gptbook train config.toml")
     sub.add_argument("config", help="the TOML file, such as configs/austen.toml")
-    sub.add_argument("--fsdp", action="store_true", help="under torchrun: keep only a part of the model on each process")
+    sub.add_argument("--fsdp", action="store_true", help="under torchrun: make the model on each process, then keep a part of it there")
     sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS",
                      help="under torchrun: how long a process may keep the others waiting (600)")
     sub.set_defaults(run=run_train)
