@@ -9,15 +9,16 @@ out, and the output says so. Rounds are interleaved, and medians are compared.
 
 Peers: transformers (with its dynamic and its static cache); with --nanogpt a checkout of github.com/karpathy/nanoGPT;
 with --llms one of github.com/rasbt/LLMs-from-scratch (chapter 4's two models with a cache); torchao where it is
-installed (`pip install -c constraints.txt -e '.[bench]'`). nanoGPT's GELU is set to the tanh formula, GPT-2's own, for else its logits would differ. The time of
-decoding is that of the tokens after the first, which has rows of its own. The ceiling is what reading the weights (from
-prompt 512 on, the filled cache too) would allow at the speed at which torch.sum reads 256 MB, measured in the same
-rounds. --profile: after a row that missed a target, PyTorch's profiler says where the time of its contender goes.
-Without --out nothing is written; with it, --only replaces its rows in FILE and keeps the others.
+installed (`pip install -c constraints.txt -e '.[bench]'`). nanoGPT's GELU is set to the tanh formula, GPT-2's own, for else its
+logits would differ. The time of decoding is that of the tokens after the first, which has rows of its own. The ceiling is what
+reading the weights (from prompt 512 on, the filled cache too) would allow at the speed at which torch.sum reads 256 MB, measured
+in the same rounds. --profile: after a row that missed a target, PyTorch's profiler says where the time goes, of ours and of the
+peer. Without --out nothing is written; with it, --only replaces its rows in FILE and keeps the others, if they are of the same machine.
 
 --device cuda (or mps) takes the rows that make sense there, whose targets are a CPU's and so are left out; the card's name
 and the absolute figures are what they tell. Attention takes SDPA's fused kernels there, float32 products are those of
-PyTorch's default ("highest" precision), and a row of its own has torch.compile, with CUDA graphs and without.
+PyTorch's default ("highest" precision), and a row of its own has torch.compile; CUDA graphs have none, since they want tensors
+that stay in their places, and the part of the cache that a step reads grows.
 """
 
 import argparse
@@ -27,11 +28,12 @@ import datetime
 import functools
 import importlib.util
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ VARIANTS: dict[str, tuple[type[Any], dict[str, int]]] = {
     "MLA-96": (MultiHeadLatentAttention, {"latent_dim": 96}),
     "window 256": (SlidingWindowAttention, {"sliding_window_size": 256}),
 }
-DEVICE = torch.device("cpu")  # of everything here; the command line may name another. (torch's default device would slow each call)
+DEVICE = torch.device("cpu")  # of everything here; --device may name another. (PyTorch's default device would slow each call.)
 BF16_CPU = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # instructions for it, of x86 alone
 LENGTHS = (128, 1024, 2048, 4096, 6144, 8192, 12288, 16384)
 FAST, HF, NANO, LLMS = "gptbook, FastDecode", "transformers", "nanoGPT", "LLMs-from-scratch"
@@ -173,7 +175,9 @@ def trainee(name: str, model: GPTModel, nanogpt: Path | None) -> tuple[Any, Any,
 
 def loss_in_pieces(model: GPTModel) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of (inputs, targets) by PyTorch's linear_cross_entropy, which never holds the logits of all positions."""
-    options, caught = torch.nn.LinearCrossEntropyOptions(), dict[str, Tensor]()
+    # Left to itself it takes pieces of 16 rows here, and reads the head's weights far too often.
+    options = torch.nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=256)
+    caught: dict[str, Tensor] = {}
     model.blocks[-1].register_forward_hook(lambda block, inputs, x: caught.update(x=x))
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -227,23 +231,29 @@ def fresh(*command: str) -> str:
     return done.stdout.strip().rpartition("\n")[2]
 
 
+def wait() -> None:
+    """Until a graphics card has done what was queued."""
+    if DEVICE.type != "cpu":
+        torch.accelerator.synchronize(DEVICE)
+
+
 def timed(call: Callable[..., Any], *arguments: Any) -> float:
-    """Seconds of a call, until its work is done."""
+    """Seconds of a call: from the end of all work before it to the end of its own."""
+    wait()
     start = time.perf_counter()
     call(*arguments)
-    if DEVICE.type != "cpu":  # it has only been queued
-        torch.accelerator.synchronize()
+    wait()
     return time.perf_counter() - start
 
 
 def profile_of(call: Callable[[], Any]) -> dict[str, float]:
-    """Shares of a call's time on a CPU, by PyTorch's profiler: its largest operations, the others, and none of them (Python)."""
+    """Shares of a call's time on a CPU, by PyTorch's profiler: its largest operations, the others, and the time between them."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
         seconds = timed(call)
     shares = {event.key: event.self_cpu_time_total / 1e6 / seconds for event in profiler.key_averages()}
     largest = sorted(shares, key=lambda name: -shares[name])[:6]
     return {**{name: shares[name] for name in largest}, "other operations": sum(shares[name] for name in shares.keys() - largest),
-            "none": 1 - sum(shares.values())}
+            "between operations": 1 - sum(shares.values())}
 
 
 def interleaved(calls: dict[Any, Any], rounds: int, warm_up: int = 1) -> dict[Any, float]:
@@ -264,14 +274,18 @@ class Bench:
 
     def __init__(self, rounds: int, nanogpt: Path | None, llms: Path | None) -> None:
         self.rounds, self.nanogpt, self.llms = rounds, nanogpt, llms
-        self.calls: dict[str, Any] = {}  # of the row that was measured last
+        self.works: Mapping[str, Any] = {}  # of the row that was measured last: each makes the call that is timed
         self.left_out = {"litgpt": "it needs lightning to be imported",
                          f"{LLMS}, wheel": "version 1.0.19's GPT-2 with a cache raises at the second token"}
 
-    def compare(self, calls: dict[str, Any], warm_up: int = 1) -> dict[str, float]:
-        """The medians, of calls that stay at hand for a profile."""
-        self.calls = calls
-        return interleaved(calls, self.rounds, warm_up)
+    def compare(self, works: Mapping[str, Callable[[], Callable[[], Any]]], figure: Callable[[float], float],
+                warm_up: int = 1, **others: Callable[[], float]) -> dict[str, float]:
+        """The median of what `figure` makes of the seconds of each work, and of the other numbers, in the same rounds."""
+        self.works = works
+        def measured(make: Callable[[], Callable[[], Any]]) -> float:
+            return figure(timed(make()))
+        calls = {name: functools.partial(measured, make) for name, make in works.items()}
+        return interleaved({**calls, **others}, self.rounds, warm_up)
 
     @functools.cached_property
     def model(self) -> GPTModel:
@@ -304,16 +318,17 @@ class Bench:
         return found | {name: functools.partial(peer_tokens, start) for name, start in starts.items()}
 
     def compiled(self) -> dict[str, Tokens]:
-        """Ours as it is, and its blocks by torch.compile; on a card also with its CUDA graphs."""
+        """Ours as it is, and its blocks by torch.compile, which must not give up on the way."""
         found = {name: self.decoders[name] for name in ("gptbook", HF)}
-        modes = {"gptbook, compiled": None} | ({"gptbook, CUDA graphs": "reduce-overhead"} if DEVICE.type == "cuda" else {})
-        for name, mode in modes.items():
-            model = self.copy()
-            for block in model.blocks:
-                block.compile(dynamic=True, mode=mode)  # the cache is longer at every step
-            check_equal(self.model, own_start(model))
-            found[name] = functools.partial(stream, model)
-        return found
+        if DEVICE.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+            self.left_out["torch.compile"] = "no compiler for C++"
+            return found
+        torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on without a compiler, and say nothing
+        model = self.copy()
+        for block in model.blocks:
+            block.compile(dynamic=True)  # the cache is longer at every step
+        check_equal(self.model, own_start(model))
+        return {**found, "gptbook, compiled": functools.partial(stream, model)}
 
     @functools.cached_property
     def bf16(self) -> dict[str, Tokens]:
@@ -338,20 +353,24 @@ class Bench:
         """Tokens a second after the first; ceiling: how many bytes a step reads."""
         ids, big = random_ids(CFG["vocab_size"], batch, prompt), torch.ones(2**26, device=DEVICE)
 
-        def rate(make: Tokens, new: int = new) -> float:
+        def after_the_first(make: Tokens, new: int = new) -> Callable[[], list[Tensor]]:
             next(steps := make(ids, new))
-            return batch * (new - 1) / timed(list, steps)
-        calls: dict[str, Any] = {name: functools.partial(rate, make) for name, make in tokens.items()}
-        if ceiling:
-            calls["ceiling"] = lambda: 4 * big.nbytes / timed(lambda: [big.sum() for _ in range(4)]) / ceiling
+            return functools.partial(list, steps)
+
+        def ceiling_rate() -> float:
+            return 4 * big.nbytes / timed(lambda: [big.sum() for _ in range(4)]) / (ceiling or 1)
         for make in tokens.values():
-            rate(make, 4)
-        return self.compare(calls, warm_up=0)
+            after_the_first(make, 4)()
+        works = {name: functools.partial(after_the_first, make) for name, make in tokens.items()}
+        return self.compare(works, lambda seconds: batch * (new - 1) / seconds, 0, **{"ceiling": ceiling_rate} if ceiling else {})
 
     def first_token(self, tokens: dict[str, Tokens]) -> Any:
         """Seconds until a prompt of 512 tokens has its next."""
         ids = random_ids(CFG["vocab_size"], 1, 512)
-        return self.compare({name: lambda make=make: timed(list, make(ids, 1)) for name, make in tokens.items()})
+
+        def whole(make: Tokens) -> Callable[[], list[Tensor]]:
+            return functools.partial(list, make(ids, 1))
+        return self.compare({name: functools.partial(whole, make) for name, make in tokens.items()}, lambda seconds: seconds)
 
     def bits(self) -> Any:
         """Bits a byte of the shipped model on a passage of the held-out novel."""
@@ -367,10 +386,7 @@ class Bench:
             self.left_out["training in bf16"] = "without instructions for it a step takes minutes"
             return {}
         torch.manual_seed(0)
-        model, ids, calls = GPTModel(cfg).to(DEVICE), random_ids(cfg["vocab_size"], 2, batch, 256), {}
-
-        def rate(*step: Any) -> float:
-            return ids[0].numel() / timed(training_step, *step)
+        model, ids, works = GPTModel(cfg).to(DEVICE), random_ids(cfg["vocab_size"], 2, batch, 256), {}
         for name in names:
             if name == NANO and not self.nanogpt:
                 self.left_out[NANO] = "no --nanogpt"
@@ -378,18 +394,20 @@ class Bench:
             module, logits, loss = trainee(name, model, self.nanogpt)
             with torch.inference_mode():
                 error = (logits(*ids) - model(ids[0])).abs().max().item()
-            assert error < 2e-5, f"the logits of {name} differ by {error:.1e}"
+                error += (loss(*ids) - F.cross_entropy(model(ids[0]).flatten(0, 1), ids[1].flatten())).abs().item()
+            assert error < 2e-5, f"the logits or the loss of {name} differ by {error:.1e}"
             optimizer = adamw(module)
-            if bf16:
-                calls[f"{name}, bf16"] = functools.partial(rate, loss, ids, optimizer, True)
-            if not bf16 or name == NANO:
-                calls[name] = functools.partial(rate, loss, ids, optimizer, False)
-        return self.compare(calls)
+            for in_bf16 in [True, False] if bf16 and name == NANO else [bf16]:
+                step = functools.partial(training_step, loss, ids, optimizer, in_bf16)
+                works[f"{name}, bf16" if in_bf16 else name] = functools.partial(lambda step: step, step)
+        return self.compare(works, lambda seconds: ids[0].numel() / seconds)
 
     def memory(self, size: str, *names: str) -> Any:
         """MB, each in a fresh process; all of them have imported the same."""
-        return {name: float(fresh(__file__, "--memory-of", name, size, "--nanogpt", str(self.nanogpt)))
-                for name in names if self.nanogpt or name != NANO}
+        if not self.nanogpt:
+            self.left_out[NANO] = "no --nanogpt"
+        where = ["--nanogpt", str(self.nanogpt)] if self.nanogpt else []
+        return {name: float(fresh(__file__, "--memory-of", name, size, *where)) for name in names if self.nanogpt or name != NANO}
 
     def importing(self) -> Any:
         """Seconds of fresh processes."""
@@ -434,7 +452,8 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Any], list[tuple[str, str | None, s
     "decode, prompt 32": ("tokens/s", lambda b: b.decode(b.decoders, 32, 128, ceiling=step_bytes(b.model, 0)),
                           [(FAST, HF, ">=", 1.30, False), (FAST, "ceiling", ">=", 0.80, False)]),
     "decode, prompt 512": ("tokens/s", lambda b: b.decode(
-        {name: b.decoders[name] for name in ("gptbook", FAST, HF) if name in b.decoders}, 512, 256, ceiling=step_bytes(b.model, 512 + 128)),
+        {name: make for name, make in b.decoders.items() if name in ("gptbook", FAST, HF)}, 512, 256,
+        ceiling=step_bytes(b.model, 512 + 128)),
                            [(FAST, HF, ">=", 1.25, False), (FAST, "ceiling", ">=", 0.75, False)]),
     "decode, batch 8": ("tokens/s", lambda b: b.decode(b.decoders, 32, 24, batch=8), []),
     "decode, bf16": ("tokens/s", lambda b: b.decode(b.bf16, 32, 16), [("gptbook, bf16", HF, ">=", 1.7, True)]),
@@ -442,7 +461,7 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Any], list[tuple[str, str | None, s
     "decode, int8": ("tokens/s", lambda b: b.decode(b.int8(), 32, 48), [("gptbook, int8", HF, ">=", 3.3, False)]),
     "bits a byte, int8": ("bits a byte", Bench.bits, [("difference", None, "<=", 0.02, False)]),
     "first token, fp32": ("s", lambda b: b.first_token(but_fast(b.decoders)), [("gptbook", HF, "<=", 0.90, False)]),
-    "first token, bf16": ("s", lambda b: b.first_token({name: b.bf16[name] for name in ("gptbook, bf16", HF)}),
+    "first token, bf16": ("s", lambda b: b.first_token(b.bf16),
                           [("gptbook, bf16", HF, "<=", 0.35, True)]),
     "decode, variants": ("tokens/s", lambda b: b.decode(
         {name: functools.partial(stream, variant(name, 1024)) for name in VARIANTS}, 512, 64), []),
@@ -492,7 +511,8 @@ def show(record: dict[str, Any]) -> None:
             for part, share in shares.items():
                 print(f"    {part:50}{share:7.1%}")
     rounds = " or ".join(str(n) for n in sorted({row["rounds"] for row in record["rows"]}))
-    print(f"\n{record['date']}: {record['threads']} threads, {record['device']}, bf16 instructions: {record['bf16']}, "
+    dates = " to ".join(sorted({min(row["date"] for row in record["rows"]), max(row["date"] for row in record["rows"])}))
+    print(f"\n{dates}: {record['threads']} threads, {record['device']}, bf16 instructions: {record['bf16']}, "
           f"torch {record['torch']}, transformers {record['transformers']}; medians of {rounds} rounds")
     for name, why in record["left_out"].items():
         print(f"left out: {name} ({why})")
@@ -515,25 +535,30 @@ def main() -> None:
         print(memory_of(name, size, args.nanogpt))
         return
     DEVICE = torch.device(args.device)
+    if impossible := [name for name in args.only if DEVICE.type != "cpu" and name in CPU_ONLY and args.only != list(ROWS)]:
+        parser.error(f"--only: {impossible} are measured on a CPU only")
     name_of = {"cpu": torch.backends.cpu.get_cpu_capability, "cuda": torch.cuda.get_device_name}
-    bench, rows = Bench(args.rounds, args.nanogpt, args.llms), {}
+    bench, rows, left_out = Bench(args.rounds, args.nanogpt, args.llms), {}, {}
+    machine = {"threads": torch.get_num_threads(), "device": name_of.get(DEVICE.type, lambda: DEVICE.type)(),
+               "bf16": DEVICE.type != "cpu" or BF16_CPU, "torch": torch.__version__, "transformers": transformers.__version__}
     if args.out and args.out.exists():
-        rows = {row["row"]: row for row in json.loads(args.out.read_text())["rows"]}
-    record: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(), "threads": torch.get_num_threads(),
-        "device": name_of.get(DEVICE.type, lambda: DEVICE.type)(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "bf16": DEVICE.type != "cpu" or BF16_CPU,
-        "left_out": bench.left_out}
+        before = json.loads(args.out.read_text())
+        if other := {key: before[key] for key in machine if before[key] != machine[key]}:
+            here = {key: machine[key] for key in other}
+            parser.error(f"--out: {args.out} is of {other}, and here it is {here}; take another file")
+        rows, left_out = {row["row"]: row for row in before["rows"]}, before["left_out"]
+    record: dict[str, Any] = {**machine, "left_out": left_out, "rows": list(rows.values())}
     for name in (name for name in args.only if DEVICE.type == "cpu" or name not in CPU_ONLY):
         unit, measure, _ = ROWS[name]
-        bench.calls = {}
+        bench.works = {}
         start, figures = time.perf_counter(), measure(bench)
         kept = figures.pop("kept", {})
+        left_out |= bench.left_out
         if figures:
-            rows[name] = {"row": name, "unit": unit, "rounds": args.rounds, "figures": figures,
-                          "ratios": ratios(name, figures), **kept}
-            missed = {r["of"] for r in rows[name]["ratios"] if not r["reached"]} if args.profile else set()
-            if profiles := {of: profile_of(bench.calls[of]) for of in missed & bench.calls.keys()}:
+            rows[name] = {"row": name, "date": datetime.date.today().isoformat(), "unit": unit, "rounds": args.rounds,
+                          "figures": figures, "ratios": ratios(name, figures), **kept}
+            missed = {r[key] for r in rows[name]["ratios"] if not r["reached"] for key in ("of", "against")}
+            if args.profile and (profiles := {of: profile_of(bench.works[of]()) for of in bench.works if of in missed}):
                 rows[name]["profiles"] = profiles
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         record["rows"] = [rows[name] for name in ROWS if name in rows]

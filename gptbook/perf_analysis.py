@@ -42,10 +42,9 @@ def _seconds(work: Callable[[], Any], rounds: int, device: torch.device) -> list
     return times[1:]
 
 
-def _product_seconds(n: int, rounds: int, dtype: torch.dtype, device: torch.device) -> float:
-    """The best time of a product of two matrices (n, n), as they lie or the second turned as a layer's weights are."""
-    a, b = (torch.full((n, n), value, dtype=dtype, device=device) for value in (0.5, 0.01))  # the products stay small
-    return min(min(_seconds(partial(way, a, b), rounds, device)) for way in (torch.matmul, F.linear))
+def _product(way: Callable[[Tensor, Tensor], Tensor], n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
+    """A call of `way` for two matrices (n, n), no number of which matters: their product stays small."""
+    return partial(way, *(torch.full((n, n), value, dtype=dtype, device=device) for value in (0.5, 0.01)))
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,10 @@ class MachineLimits:
 
 def machine_limits(dtype: torch.dtype = torch.float32, *, device: torch.device | str = "cpu",
                    threads: int | None = None) -> MachineLimits:
-    """Measure a device: the best of seven sums over 268 MB (2.1 GB on a GPU), and of ten products of square matrices.
+    """Measure a device: the best of seven sums over 268 MB (2.1 GB on a GPU), and of seven products of square matrices.
 
-    The matrices have 512 rows, or more until a product takes 20 ms, 8,192 at most. Half of the products are torch.matmul, half
-    F.linear: a dtype without instructions of its own may be far slower in one than in the other.
+    The matrices have 512 rows, or more until a product takes 20 ms, 8,192 at most. The products are torch.matmul's or F.linear's,
+    whichever is faster at 512 rows: a dtype without instructions of its own may be far slower in one than in the other.
     threads: how many PyTorch uses meanwhile on a CPU, as many as now where None. Takes a second or two.
     Raises TypeError for a dtype that is no float, ValueError or RuntimeError for a device that is not there.
     """
@@ -99,10 +98,11 @@ def machine_limits(dtype: torch.dtype = torch.float32, *, device: torch.device |
     try:
         big = torch.ones(2**26 if device.type == "cpu" else 2**29, device=device)
         n = 512
-        while n < 8192 and _product_seconds(n, 2, dtype, device) < 0.02:
+        way = min((torch.matmul, F.linear), key=lambda way: min(_seconds(_product(way, n, dtype, device), 2, device)))
+        while n < 8192 and min(_seconds(_product(way, n, dtype, device), 2, device)) < 0.02:
             n *= 2
         return MachineLimits(device.type, dtype, torch.get_num_threads(), big.nbytes / min(_seconds(big.sum, 7, device)),
-                             2 * n**3 / _product_seconds(n, 5, dtype, device))
+                             2 * n**3 / min(_seconds(_product(way, n, dtype, device), 7, device)))
     finally:
         torch.set_num_threads(before)
 
