@@ -42,7 +42,7 @@ def _seconds(work: Callable[[], Any], rounds: int, device: torch.device) -> list
     return times[1:]
 
 
-def _product(way: Callable[[Tensor, Tensor], Tensor], n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
+def _product(way: Callable[..., Tensor], n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
     """A call of `way` for two matrices (n, n), no number of which matters: their product stays small."""
     return partial(way, *(torch.full((n, n), value, dtype=dtype, device=device) for value in (0.5, 0.01)))
 
@@ -98,7 +98,8 @@ def machine_limits(dtype: torch.dtype = torch.float32, *, device: torch.device |
     try:
         big = torch.ones(2**26 if device.type == "cpu" else 2**29, device=device)
         n = 512
-        way = min((torch.matmul, F.linear), key=lambda way: min(_seconds(_product(way, n, dtype, device), 2, device)))
+        ways: list[Callable[..., Tensor]] = [torch.matmul, F.linear]
+        way = min(ways, key=lambda way: min(_seconds(_product(way, n, dtype, device), 2, device)))
         while n < 8192 and min(_seconds(_product(way, n, dtype, device), 2, device)) < 0.02:
             n *= 2
         return MachineLimits(device.type, dtype, torch.get_num_threads(), big.nbytes / min(_seconds(big.sum, 7, device)),
