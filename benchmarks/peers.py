@@ -282,6 +282,7 @@ class Bench:
                 warm_up: int = 1, **others: Callable[[], float]) -> dict[str, float]:
         """The median of what `figure` makes of the seconds of each work, and of the other numbers, in the same rounds."""
         self.works = works
+
         def measured(make: Callable[[], Callable[[], Any]]) -> float:
             return figure(timed(make()))
         calls = {name: functools.partial(measured, make) for name, make in works.items()}
@@ -398,8 +399,8 @@ class Bench:
             assert error < 2e-5, f"the logits or the loss of {name} differ by {error:.1e}"
             optimizer = adamw(module)
             for in_bf16 in [True, False] if bf16 and name == NANO else [bf16]:
-                step = functools.partial(training_step, loss, ids, optimizer, in_bf16)
-                works[f"{name}, bf16" if in_bf16 else name] = functools.partial(lambda step: step, step)
+                make = functools.partial(functools.partial, training_step, loss, ids, optimizer, in_bf16)
+                works[f"{name}, bf16" if in_bf16 else name] = make
         return self.compare(works, lambda seconds: ids[0].numel() / seconds)
 
     def memory(self, size: str, *names: str) -> Any:
@@ -511,7 +512,8 @@ def show(record: dict[str, Any]) -> None:
             for part, share in shares.items():
                 print(f"    {part:50}{share:7.1%}")
     rounds = " or ".join(str(n) for n in sorted({row["rounds"] for row in record["rows"]}))
-    dates = " to ".join(sorted({min(row["date"] for row in record["rows"]), max(row["date"] for row in record["rows"])}))
+    days = sorted({row["date"] for row in record["rows"]})
+    dates = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     print(f"\n{dates}: {record['threads']} threads, {record['device']}, bf16 instructions: {record['bf16']}, "
           f"torch {record['torch']}, transformers {record['transformers']}; medians of {rounds} rounds")
     for name, why in record["left_out"].items():
