@@ -14,3 +14,4 @@ from .gpt_swa import *
 from .load_weights import *
 from .perf_analysis import *
 from .distributed import *
+from .explore import *

@@ -1,0 +1,421 @@
+"""Chapter 14: the instruments against what is known already, no trace left, and the drawings in a real browser."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from torch.nn import functional as F
+
+from gptbook.dataset_loader import austen_tokenizer
+from gptbook.explore import (ablate_heads, attention_maps, attention_to, attention_view, head_means, induction_scores, lens_view,
+                             logit_lens, nearest_tokens, next_token_view)
+from gptbook.generate import filter_logits
+from gptbook.gpt import GPTModel
+from gptbook.gpt_gqa import GroupedQueryAttention
+from gptbook.gpt_mla import MultiHeadLatentAttention
+from gptbook.gpt_swa import SlidingWindowAttention
+from gptbook.kv_cache import MultiHeadAttention
+from gptbook.load_weights import save_gpt2
+
+CONFIG = {"vocab_size": 23, "context_length": 16, "emb_dim": 24, "n_heads": 4, "n_layers": 3, "drop_rate": 0.5, "qkv_bias": True}
+KINDS = {"MHA": (MultiHeadAttention, {}), "GQA": (GroupedQueryAttention, {"num_kv_groups": 2}),
+         "SWA": (SlidingWindowAttention, {"sliding_window_size": 3, "window_pattern": "LLG"}),
+         "MLA": (MultiHeadLatentAttention, {"latent_dim": 10})}
+READABLE = [name for name in KINDS if name != "MLA"]
+
+
+def make(kind="MHA", **changes):
+    """A model with large weights in all places, in float64 and eval mode."""
+    attention, settings = KINDS[kind]
+    torch.manual_seed(3)
+    model = GPTModel({**CONFIG, **settings, **changes}, attention=attention).double().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.4)
+    return model
+
+
+def ids(B=2, T=10, seed=0):
+    return torch.randint(0, 23, (B, T), generator=torch.Generator().manual_seed(seed))
+
+
+def hooks(model):
+    return [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
+
+
+# Maps
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_maps_times_values_are_attentions_own_output(kind):
+    model = make(kind)
+    maps = attention_maps(model, ids())
+    assert maps.shape == (3, 2, 4, 10, 10) and maps.dtype == torch.float64
+    torch.testing.assert_close(maps.sum(-1), torch.ones(3, 2, 4, 10, dtype=torch.float64))
+    with torch.no_grad():
+        x = model.tok_emb(ids()) + model.pos_emb.weight[:10]
+        for block, weights in zip(model.blocks, maps):
+            normed = block.norm1(x)
+            v = block.att.project(normed)[2]
+            v = v.repeat_interleave(4 // v.shape[1], dim=1)
+            mine = block.att.out_proj((weights @ v).transpose(1, 2).flatten(2))
+            torch.testing.assert_close(mine, block.att(normed), rtol=0, atol=1e-11)
+            x = block(x)
+    if kind == "SWA":
+        assert maps[0, ..., 9, :7].sum() == 0 and maps[2, ..., 9, :7].sum() > 0  # two local layers and a global one
+
+
+def test_maps_are_those_of_transformers(tmp_path):
+    from transformers import GPT2LMHeadModel
+
+    model = make()
+    save_gpt2(model, tmp_path / "model")
+    oracle = GPT2LMHeadModel.from_pretrained(tmp_path / "model", attn_implementation="eager", dtype=torch.float64).eval()
+    with torch.no_grad():
+        theirs = torch.stack(oracle(ids(), output_attentions=True).attentions)
+    torch.testing.assert_close(attention_maps(model, ids()), theirs, rtol=0, atol=1e-10)
+
+
+def test_maps_of_sixteen_bit_models_are_in_float32():
+    model = make().to(torch.bfloat16)
+    maps = attention_maps(model, ids())
+    assert maps.dtype == torch.float32
+    torch.testing.assert_close(maps.sum(-1), torch.ones(3, 2, 4, 10))
+
+
+INSTRUMENTS = {"attention_maps": attention_maps, "logit_lens": logit_lens, "head_means": head_means,
+               "induction_scores": lambda model, ids: induction_scores(model, 4, 2, torch.Generator().manual_seed(0)),
+               "ablate_heads": lambda model, ids: ablate_and_read(model, ids)}
+
+
+def ablate_and_read(model, input_ids):
+    with ablate_heads(model, [(0, 1)]), torch.no_grad():
+        model.eval()(input_ids)
+        model.train()
+        model.blocks[1].eval()
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_instruments_leave_no_trace(name):
+    model = make()
+    prompt = ids(1, 4)
+    model(prompt, use_cache=True)
+    model.train()
+    model.blocks[1].eval()  # a part that was frozen stays frozen
+    modes = [m.training for m in model.modules()]
+    weights = [p.clone() for p in model.parameters()]
+    INSTRUMENTS[name](model, ids(1))
+    assert not hooks(model) and [m.training for m in model.modules()] == modes
+    assert all(torch.equal(a, b) and b.grad is None and b.requires_grad for a, b in zip(weights, model.parameters()))
+    assert [cache.length for cache in model.kv_cache] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("name", [n for n in INSTRUMENTS if n != "induction_scores"])
+def test_no_hook_survives_an_exception(name):
+    model = make().train()
+    with pytest.raises(ValueError):
+        INSTRUMENTS[name](model, ids() + 99)
+    assert not hooks(model)
+    if name != "ablate_heads":
+        assert model.training
+    with pytest.raises(KeyboardInterrupt), ablate_heads(model, [(0, 0), (2, 3)]):
+        assert len(hooks(model)) == 2
+        raise KeyboardInterrupt
+    assert not hooks(model)
+
+
+def test_results_can_be_used_with_gradients():
+    results = attention_maps(make(), ids()), logit_lens(make(), ids())
+    assert not any(r.requires_grad or r.is_inference() for r in results)
+
+
+# Questions to the maps
+
+def test_attention_to_is_the_plain_mean():
+    maps = attention_maps(make(), ids())
+    where = torch.rand(2, 10, 10, generator=torch.Generator().manual_seed(1)) < 0.2
+    where[0, 4] = False
+    expected = torch.zeros(3, 4, dtype=torch.float64)
+    for layer in range(3):
+        for head in range(4):
+            rows = [sum(maps[layer, b, head, i, j].item() for j in range(10) if where[b, i, j])
+                    for b in range(2) for i in range(10) if where[b, i].any()]
+            expected[layer, head] = sum(rows) / len(rows)
+    torch.testing.assert_close(attention_to(maps, where), expected)
+    torch.testing.assert_close(attention_to(maps, where[0]), attention_to(maps, where[:1].expand(2, 10, 10)))
+
+
+def looks_back(steps):
+    """A model of one head, made by hand, whose queries look exactly so many positions back."""
+    model = GPTModel({"vocab_size": 23, "context_length": 16, "emb_dim": 16, "n_heads": 1, "n_layers": 1}).double().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+        model.pos_emb.weight.copy_(torch.eye(16))
+        model.blocks[0].norm1.scale.fill_(1)
+        model.final_norm.scale.fill_(1)
+        q, k, _ = model.blocks[0].att.qkv.weight.chunk(3)
+        k.copy_(torch.eye(16))
+        q.copy_(50 * torch.eye(16).roll(-steps, dims=0))  # query i has the direction of key i - steps
+    return model
+
+
+def test_induction_scores_of_models_made_by_hand():
+    model = looks_back(7)
+    assert induction_scores(model, period=8, rows=2).item() > 0.999
+    assert induction_scores(model, period=7, rows=2).item() < 0.001  # 6 back is asked for, 7 back is looked at
+    even = looks_back(0)
+    torch.nn.init.zeros_(even.blocks[0].att.qkv.weight)
+    chance = sum(1 / (i + 1) for i in range(8, 16)) / 8
+    assert induction_scores(even, period=8, rows=2).item() == pytest.approx(chance)
+
+
+def test_induction_scores_follow_the_generator():
+    model = make()
+    one, two, other = (induction_scores(model, 5, 3, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other) and one.shape == (3, 4)
+
+
+# The lens, the neighbours
+
+def test_the_lens_begins_with_the_embedding_and_ends_with_the_answer():
+    model = make()
+    lens = logit_lens(model, ids())
+    assert lens.shape == (4, 2, 10, 23)
+    with torch.no_grad():
+        torch.testing.assert_close(lens[3], model(ids()), rtol=0, atol=0)
+        x = model.tok_emb(ids()) + model.pos_emb.weight[:10]
+        for n in range(3):
+            torch.testing.assert_close(lens[n], model.final_norm(x) @ model.tok_emb.weight.T)
+            x = model.blocks[n](x)
+
+
+def test_nearest_tokens_by_hand():
+    model = make()
+    rows = model.tok_emb.weight.tolist()
+
+    def cosine(a, b):
+        return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+    cosines, found = nearest_tokens(model, torch.tensor([5, 0]), k=4)
+    for token, near, values in zip((5, 0), found.tolist(), cosines.tolist()):
+        best = sorted((i for i in range(23) if i != token), key=lambda i: -cosine(rows[token], rows[i]))[:4]
+        assert near == best and values == pytest.approx([cosine(rows[token], rows[i]) for i in best])
+
+
+# Ablation
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_silenced_head_is_a_head_whose_output_is_not_read(kind):
+    model, other = make(kind), make(kind)
+    chosen = [(0, 1), (2, 0), (2, 3)]
+    means = head_means(model, ids(seed=4))
+    assert means.shape == (3, 4, 6)
+    for replacement in (None, means):
+        with torch.no_grad():
+            other.load_state_dict(model.state_dict())
+            for layer, head in chosen:
+                out, part = other.blocks[layer].att.out_proj, slice(6 * head, 6 * head + 6)
+                if replacement is not None:
+                    out.bias += out.weight[:, part] @ means[layer, head]
+                out.weight[:, part] = 0
+            expected, whole = other(ids()), model(ids())
+            with ablate_heads(model, chosen, replacement) as same:
+                assert same is model
+                torch.testing.assert_close(model(ids()), expected)
+                model.reset_kv_cache()
+                steps = [model(ids()[:, :6], use_cache=True), model(ids()[:, 6:], use_cache=True)]
+                torch.testing.assert_close(torch.cat(steps, 1), expected)
+            assert not torch.allclose(whole, expected)
+            torch.testing.assert_close(model(ids()), whole, rtol=0, atol=0)
+
+
+def test_head_means_are_means_of_weights_times_values():
+    model = make()
+    maps = attention_maps(model, ids())
+    with torch.no_grad():
+        v = model.blocks[0].att.project(model.blocks[0].norm1(model.tok_emb(ids()) + model.pos_emb.weight[:10]))[2]
+        torch.testing.assert_close(head_means(model, ids())[0], (maps[0] @ v).mean((0, 2)))
+
+
+def test_ablation_nests_and_trains():
+    model = make(drop_rate=0.0).train()
+    with ablate_heads(model, [(0, 0)]), ablate_heads(model, [(0, 1)]):
+        both = model(ids())
+        F.cross_entropy(both.flatten(0, 1), ids().flatten()).backward()
+    with ablate_heads(model, [(0, 0), (0, 1)]):
+        torch.testing.assert_close(model(ids()), both)
+    assert model.blocks[0].att.out_proj.weight.grad[:, :12].abs().max() == 0 < model.blocks[0].att.out_proj.weight.grad.abs().max()
+
+
+# The drawings
+
+TOKENS = ["<b>", "</script>", '"&\'', " a", "\n"]
+TOKENIZER = austen_tokenizer()
+
+
+def attention():
+    maps = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).tril()
+    return attention_view(maps / maps.sum(-1, keepdim=True), TOKENS, layer=1, head=2)
+
+
+def lens():
+    logits = torch.randn(4, 6, 4096, generator=torch.Generator().manual_seed(0)) * 4
+    return lens_view(logits, torch.tensor([60, 27, 3, 500, 9, 4095]), TOKENIZER)
+
+
+LOGITS = torch.randn(2, 4096, generator=torch.Generator().manual_seed(7)) * 3
+
+
+def next_token():
+    return next_token_view(LOGITS, ["A <prompt>", "another"], TOKENIZER)
+
+
+VIEWS = {"attention": attention, "lens": lens, "next token": next_token}
+PAGE = """<!doctype html><html lang="en" data-theme="{mode}"><head><meta charset="utf-8"><title>A view</title>
+<meta name="viewport" content="width=device-width"><style>html {{ background: {background}; color: {ink}; }}</style></head>
+<body><main><h1>A view</h1>{view}</main></body></html>"""
+
+
+def opened(browser, tmp_path, view, mode="light", **context):
+    background, ink = ("#ffffff", "#1f2328") if mode == "light" else ("#15181c", "#d5dae0")
+    path = tmp_path / "view.html"
+    path.write_text(PAGE.format(mode=mode, background=background, ink=ink, view=view.html), encoding="utf-8")
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, **context).new_page()
+    page.set_default_timeout(60_000)
+    page.errors, page.asked = [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(path.as_uri())
+    return page
+
+
+def said(page):
+    return page.locator(".said").text_content()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_is_the_same_each_time_and_small(name):
+    view = VIEWS[name]()
+    assert view == VIEWS[name]() and view._repr_html_() == view.html and repr(view) == view.text
+    assert len(view.html) < 60_000 and " id=" not in view.html and "http" not in view.html.replace("http://www.w3.org", "")
+    assert view.html.count("<script>") == view.html.count("</script>") == 1 and "<b>" not in view.html
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_works_from_a_file_for_everybody(browser, tmp_path, name, mode):
+    view = VIEWS[name]()
+    page = opened(browser, tmp_path, view, mode)
+    assert said(page).endswith(view.text), "script and Python say different things"
+    assert not page.locator("[hidden]").count() and not page.locator("[disabled]").count()
+    found = Axe().run(page, options={"resultTypes": ["violations"], "rules": {"focus-order-semantics": {"enabled": False}},
+                                     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
+                                                 "experimental"]}).response["violations"]
+    assert not found, [(v["id"], v["nodes"][0]["html"][:200]) for v in found]
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert not page.errors and all(url.startswith("file:") for url in page.asked)
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_without_script_a_view_is_a_picture(browser, tmp_path, name):
+    view = VIEWS[name]()
+    page = opened(browser, tmp_path, view, java_script_enabled=False)
+    assert said(page) == view.text and page.locator(".wide").last.is_visible()
+    assert not any(control.is_visible() and control.is_enabled() for control in page.locator("input, select").all())
+    page.context.close()
+
+
+def test_tokens_are_shown_as_they_are(browser, tmp_path):
+    page = opened(browser, tmp_path, attention())
+    shown = page.locator("svg[role=img] text").all_text_contents()
+    assert shown == [t for token in ("<b>", "</script>", '"&\'', "·a", "⏎") for t in (token, token)]
+    assert "</script>" in said(page) or "<b>" in said(page)
+    page.context.close()
+
+
+def test_heads_are_chosen_with_the_keyboard(browser, tmp_path):
+    maps = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).tril()
+    maps /= maps.sum(-1, keepdim=True)
+    page = opened(browser, tmp_path, attention_view(maps, "abcde"))
+
+    def expected(layer, head, row):
+        best = int((100 * maps[layer, head, row]).round().argmax())
+        return f"Layer {layer}, head {head}: “{'abcde'[row]}” ({row}) attends most to “{'abcde'[best]}” ({best}) with "
+
+    assert said(page).startswith(expected(0, 0, 4))
+    page.locator("input[type=radio]").first.focus()
+    outline = page.locator(".heads label").first.evaluate("e => getComputedStyle(e).outlineStyle")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert said(page).startswith(expected(1, 1, 4)) and outline == "solid"
+    page.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert said(page).startswith(expected(1, 1, 3))
+    opacity = [float(rect.get_attribute("fill-opacity")) for rect in page.locator("rect.hue").all()]
+    assert opacity == pytest.approx(maps[1, 1][torch.ones(5, 5).tril().bool()].tolist(), abs=0.0051)
+    assert page.locator("rect.row").get_attribute("width") == str(16 * 4 + 1)
+    page.context.close()
+
+
+def test_the_lens_shows_what_is_asked_for(browser, tmp_path):
+    page = opened(browser, tmp_path, lens())
+    logits = torch.randn(4, 6, 4096, generator=torch.Generator().manual_seed(0)) * 4
+    true = [27, 3, 500, 9, 4095]
+    page.locator("select").select_option("the rank of the true token")
+    got = page.locator("tbody tr").nth(1).locator("td.tint").all_text_contents()
+    assert got == [str(int((logits[n, 1] > logits[n, 1, true[1]]).sum()) + 1) for n in range(4)]
+    page.locator("select").select_option("the probability of the true token")
+    got = page.locator("tbody tr").nth(1).locator("td.tint").all_text_contents()
+    assert got == [f"{logits[n, 1].softmax(-1)[true[1]]:.3f}" for n in range(4)]
+    assert said(page).startswith("Shown: the probability of the true token.")
+    page.context.close()
+
+
+def test_the_browser_filters_as_filter_logits_does(browser, tmp_path):
+    page = opened(browser, tmp_path, next_token())
+
+    def turn(**knobs):
+        page.evaluate("knobs => { const f = document.forms[0]; for (const [k, v] of Object.entries(knobs)) f.elements[k].value = v; "
+                      "f.dispatchEvent(new Event('input')); }", knobs)
+
+    for prompt in (0, 1):
+        ordered = LOGITS[prompt].sort(descending=True).values
+        for temperature in (0.1, 0.7, 1.0, 2.0):
+            for top_p in (0.05, 0.5, 0.9, 1.0):
+                for top_k in (1, 10, 200, 4096):
+                    turn(prompt=str(prompt), temperature=str(temperature), top_p=str(top_p), top_k=str(top_k))
+                    rounded = ((100 * ordered.double()).round() / 100)[None]
+                    probs = filter_logits(rounded, temperature, top_k, top_p).softmax(-1)[0]
+                    texts = page.locator("td.p").all_text_contents()
+                    assert texts == ["cut off" if p == 0 else f"{p:.3f}" for p in probs[:12].tolist()], (temperature, top_p, top_k)
+                    assert said(page).startswith(f"{int((probs > 0).sum())} of 4096 tokens")
+                    exact = filter_logits(ordered[None].double(), temperature, top_k, top_p).softmax(-1)[0]
+                    shares = [0.0 if t == "cut off" else float(t) for t in texts]
+                    assert shares == pytest.approx(exact[:12].tolist(), abs=0.02)
+    page.context.close()
+
+
+def test_knobs_of_the_next_token_answer_to_keys(browser, tmp_path):
+    page = opened(browser, tmp_path, next_token())
+    page.locator("[name=temperature]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("output").first.text_content() == "0.95"
+    before = said(page)
+    page.locator("[name=top_p]").focus()
+    page.keyboard.press("ArrowLeft")
+    assert said(page) != before and page.locator("output").last.text_content() == "0.95"
+    page.context.close()
+
+
+def test_two_views_on_a_page_do_not_meet(browser, tmp_path):
+    view = attention()
+    page = opened(browser, tmp_path, replace(view, html=view.html * 2))
+    page.locator("form").first.locator("input[type=radio]").first.focus()
+    page.keyboard.press("ArrowRight")
+    first, second = page.locator(".said").all_text_contents()
+    assert first != second == view.text
+    page.context.close()
