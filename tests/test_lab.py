@@ -115,11 +115,10 @@ def live_notebook():
 def test_widgets_ask_the_live_model(browser, lab):
     address, folder = lab
     nbformat.write(live_notebook(), folder / "chapters" / "live.ipynb")
-    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page = browser.new_page(viewport={"width": 1400, "height": 4000})  # JupyterLab draws only cells in sight
     page.set_default_timeout(SECONDS * 1000)
     page.goto(f"{address}/lab/tree/chapters/live.ipynb")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_selector(".jp-NotebookPanel-toolbar [data-jp-item-name=executionProgress], .jp-Notebook-ExecutionIndicator")
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
 
