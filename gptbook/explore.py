@@ -325,9 +325,10 @@ def ablate_heads(model: GPTModel, heads: Iterable[tuple[int, int]], means: Tenso
     """
     layers, H = _attentions(model), model.cfg.n_heads
     shape = len(layers), H, model.cfg.emb_dim // H
-    if means is not None and (not isinstance(means, Tensor) or tuple(means.shape) != shape):
-        raise ValueError(f"means must be a tensor (L, H, D) = {shape}, as head_means gives it, got "
-                         f"{getattr(means, 'shape', type(means).__name__)}")
+    if means is not None:
+        _check_tensor("means", means, "LHD")
+        if tuple(means.shape) != shape:
+            raise ValueError(f"means must be (L, H, D) = {shape}, as head_means gives it, got {tuple(means.shape)}")
     chosen: dict[int, list[int]] = {}
     for pair in heads:
         if not (isinstance(pair, tuple) and len(pair) == 2):
@@ -374,7 +375,7 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
     probs = filter_logits(down[:1] / 100, temperature, top_k, top_p).softmax(-1)[0]
     data = [{"steps": (-row.diff()).int().tolist(), "tokens": [_shown(tokenizer.decode([i])) for i in near[:shown].tolist()]}
             for row, near in zip(down, ids)]
-    rows = "".join(f'<tr><th scope="row">{html.escape(token)}</th><td class="p">{p:.3f}</td><td style="width:10em">'
+    rows = "".join(f'<tr><th scope="row">{html.escape(token)}</th><td class="p">{p:.3f}</td><td style="width:16em">'
                    f'<div class="bar" style="width:{100 * p:.1f}%"></div></td></tr>'
                    for token, p in zip(data[0]["tokens"], probs[:shown].tolist()))
     kept = int((probs > 0).sum())

@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "Estimate": "holds what estimate counted",
     "DecodeRecord": "holds what benchmark_decode saw",
     "TrainingRecord": "holds what benchmark_training saw",
+    "View": "holds what a drawing function made",
 }
 
 # A call that gets it wrong raises one of the first three. A data set ends with IndexError, as every Python
