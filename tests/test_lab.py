@@ -101,11 +101,12 @@ EXPLORING = next(path for path in NOTEBOOKS if path.name.startswith("14_"))
 
 def live_notebook():
     """Chapter 14's cells with widgets, and of the others those that they need, as a notebook without outputs."""
-    code = [cell for cell in nbformat.read(EXPLORING, as_version=4).cells if cell.cell_type == "code"]
+    chapter = nbformat.read(EXPLORING, as_version=4)
+    code = [cell for cell in chapter.cells if cell.cell_type == "code"]
     needed = [cell for cell in code if "live" in cell.metadata.get("tags", []) or "\nSENTENCE = " in "\n" + cell.source]
     imports = [cell for cell in code if "\nimport " in "\n" + cell.source and "#| default_exp" not in cell.source][:2]
     first = nbformat.v4.new_code_cell("from gptbook.explore import *")
-    notebook = nbformat.v4.new_notebook(cells=[*imports, first, *needed])
+    notebook = nbformat.v4.new_notebook(cells=[*imports, first, *needed], metadata={"kernelspec": chapter.metadata.kernelspec})
     for cell in notebook.cells:
         cell.outputs, cell.execution_count = [], None
     assert len(imports) == 2 and len(needed) == 4
