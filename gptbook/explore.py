@@ -104,7 +104,7 @@ html[data-theme=dark] .gv,body[data-jp-theme-light=false] .gv{--hue:#56B4E9}
 outline-offset:3px}.gv table{border-collapse:collapse;font-size:.85rem;margin:.3em 0;width:auto}
 .gv th,.gv td{padding:.1em .5em;text-align:left;white-space:pre;border:0;font-weight:normal}.gv thead th{font-weight:bold}
 .gv td.tint{background:color-mix(in srgb,var(--hue) calc(var(--p)*.4%),transparent)}
-.gv .bar{height:.9em;background:var(--hue);min-width:1px}
+.bd-content div.cell_output .text_html:has(.gv){background:none!important;padding:0}.gv .bar{height:.9em;background:var(--hue);min-width:1px}
 """
 
 
