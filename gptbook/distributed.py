@@ -9,7 +9,6 @@ import bisect
 import codecs
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -93,7 +92,7 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
     check_int("block_bytes", block_bytes, 1)
     with open(path, "rb") as file:
         file.seek(start)
-        end, text, data, block = start, "", b"", b"..."
+        end, text, data, block = start, "", b"", b"anything but empty"
         while block:
             block = file.read(block_bytes)
             data += block
@@ -110,7 +109,7 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
                 text, before = text[len(piece):], end
                 end += len(piece.encode("utf-8"))
                 # A later piece begins after something visible, which join_lines must know.
-                yield join_lines("." + lines)[1:] if before else join_lines(lines), end
+                yield (join_lines("." + lines)[1:] if before else join_lines(lines)), end
             if len(text) > _LONGEST_RUN:
                 raise ValueError(f"{path} has no white space after a visible character in the {len(text):,} characters "
                                  f"from byte {end} on, and is cut only there: break these lines up")
@@ -195,7 +194,10 @@ def _encode_pieces(pieces: Iterator[tuple[str, tuple[int, int, int]]],
 
 # %% ../chapters/13_scaling_out.ipynb #cell-056
 def _begin_or_take_up(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """The index of `folder` as the last run has left it, or a new one; `about` is what both runs must have in common."""
+    """The index of `folder` as the last run has left it; where there is none, one is made, and the folder too.
+
+    about: what both runs must have in common. Raises ValueError where the folder holds something else.
+    """
     if (folder / "index.json").exists():
         index = _read_index(folder)
         if index["files"] != about["files"]:
@@ -253,7 +255,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
 
     def write() -> None:
         with _whole_file(_shard_path(folder, len(index["shards"]))) as temporary, open(temporary, "wb") as file:
-            # as np.save does, whose own way to write the numbers would not say why it fails
+            # what np.save does, but with Python's write, whose error says why: a full disk, for example
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(shard[:filled]))
             file.write(shard[:filled].data)
         index["shards"].append({"tokens": filled, "largest": int(shard[:filled].max())})
@@ -293,7 +295,7 @@ class _ShardedIds:
         start, stop, _ = where.indices(len(self))
         pieces, i = [], bisect.bisect_right(self.ends, start)  # the first part that ends after start
         while start < stop:
-            pieces.append(self.parts[i][start - self.ends[i]:][:stop - start])
+            pieces.append(self.parts[i][start - self.ends[i]:][:stop - start])  # below 0: counted from the end of part i
             start, i = start + len(pieces[-1]), i + 1
         return torch.from_numpy(np.concatenate(pieces, dtype=np.int64))
 
@@ -436,7 +438,7 @@ def _roll_call(rank: int, world_size: int, store: dist.Store, error: BaseExcepti
     did = f"did not answer within {timeout_seconds:g} s" if late else gone
     return TimeoutError(f"{who} of {world_size} {did}, so all stop; started again, the run goes on from its last checkpoint")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-082
+# %% ../chapters/13_scaling_out.ipynb #cell-084
 @contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
     """A block that fails on all ranks if it fails on one; none leaves it before all have come to its end.
@@ -464,7 +466,7 @@ def together(ranks: Ranks) -> Iterator[None]:
     if failed:
         raise OSError(f"rank {failed[0]}: {errors[failed[0]]}")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-084
+# %% ../chapters/13_scaling_out.ipynb #cell-086
 def _own_windows(step: int, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks) -> np.ndarray:
     """Which windows of the dataset this rank reads in `step`: (A, b), with b its part of the batch B."""
     own = range(ranks.rank, cfg.batch_size, ranks.world_size)
@@ -472,9 +474,9 @@ def _own_windows(step: int, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Rank
         return batch_windows(step, len(dataset), replace(cfg, batch_size=len(own)))
     return batch_windows(step, len(dataset), cfg)[:, own]
 
-# %% ../chapters/13_scaling_out.ipynb #cell-087
+# %% ../chapters/13_scaling_out.ipynb #cell-089
 def _backward(net: Any, windows: np.ndarray, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks) -> float:
-    """The gradient of the step's mean loss over all ranks, averaged by `net`; returns this rank's part of that loss.
+    """Add the gradient of the step's mean loss over all ranks, averaged by `net`; returns this rank's part of that loss.
 
     net: the model in DistributedDataParallel, or one that `fully_shard` has taken apart. windows: (A, b), this rank's.
     """
@@ -492,7 +494,7 @@ def _backward(net: Any, windows: np.ndarray, dataset: GPTDatasetV1, cfg: TrainCo
         own_loss += loss.item() * share
     return own_loss
 
-# %% ../chapters/13_scaling_out.ipynb #cell-089
+# %% ../chapters/13_scaling_out.ipynb #cell-091
 def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: GPTDatasetV1, cfg: TrainConfig,
           step: int, ranks: Ranks, interrupts: list[int]) -> tuple[float, float, bool]:
     """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one was told to stop."""
@@ -500,18 +502,18 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
     own_loss = _backward(net, _own_windows(step, dataset, cfg, ranks), dataset, cfg, ranks)
     length = nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip)
     norm = (length.full_tensor() if isinstance(length, DTensor) else length).item()
-    told = torch.tensor([own_loss, len(interrupts)], dtype=torch.float64)
+    told = torch.tensor([own_loss, norm, len(interrupts)], dtype=torch.float64)
     dist.all_reduce(told)
-    loss, stops = told.tolist()
+    loss, norms, stops = told.tolist()
     try:
-        _end_step(optimizer, cfg, step, loss, norm)
-    except FloatingPointError:  # on all ranks alike
+        _end_step(optimizer, cfg, step, loss, norms / ranks.world_size)
+    except FloatingPointError:  # on all ranks, since all have the same sums
         if ranks.rank > 0:
             raise SystemExit(0)
         raise
     return loss, norm, stops > 0
 
-# %% ../chapters/13_scaling_out.ipynb #cell-093
+# %% ../chapters/13_scaling_out.ipynb #cell-095
 def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
     """Leave a part of each parameter on each rank; returns an optimiser of the parts, its state dealt out alike."""
     state = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
@@ -528,7 +530,7 @@ def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainCo
                             for key, value in state.get(name, {}).items()}
     return sharded
 
-# %% ../chapters/13_scaling_out.ipynb #cell-095
+# %% ../chapters/13_scaling_out.ipynb #cell-097
 def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig,
                   ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
     """The whole model and its optimiser on rank 0, on its CPU; the other ranks help, and get what they had."""
@@ -551,7 +553,7 @@ def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainC
         plain_optimizer.state[p] = state[name]
     return plain, plain_optimizer
 
-# %% ../chapters/13_scaling_out.ipynb #cell-097
+# %% ../chapters/13_scaling_out.ipynb #cell-099
 def _check_same_ranks(path: str | os.PathLike[str], world_size: int) -> None:
     """Raise where a checkpoint's run has another number of ranks. Reads the header only."""
     with suppress(SafetensorError):  # what is wrong with the file is told by load_checkpoint, which comes next
@@ -629,7 +631,7 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                 due = (step + 1) % cfg.eval_every == 0 or step + 1 == cfg.max_steps
                 text, path = val_text if due else None, checkpoint_path if due or stop else None
                 whole: tuple[GPTModel, torch.optim.Optimizer] = model, optimizer
-                if fsdp and not (text is None and path is None):
+                if fsdp and (text is not None or path is not None):
                     whole = _gather_model(model, optimizer, cfg, ranks)
                 with together(ranks) if due or stop else nullcontext():
                     if ranks.rank == 0:

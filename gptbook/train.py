@@ -258,18 +258,18 @@ def train_step(model: GPTModel, optimizer: torch.optim.Optimizer, micro_batches:
     return mean_loss, norm
 
 
-def _begin_step(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int, *more: int) -> None:
-    """Dropout seeded by the run's seed, the step and what more is given, the step's learning rate, no gradients yet."""
+def _begin_step(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int, *rank: int) -> None:
+    """Train mode, dropout seeded by run, step and (of many processes) rank, the step's learning rate, no gradients yet."""
     model.train()
     # One 32-bit seed from these numbers: PyTorch's CPU generator would look at no more than 32 bits.
-    torch.manual_seed(int(np.random.SeedSequence((cfg.seed, step, *more)).generate_state(1)[0]))
+    torch.manual_seed(int(np.random.SeedSequence((cfg.seed, step, *rank)).generate_state(1)[0]))
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, cfg)
     optimizer.zero_grad()
 
 
 def _end_step(optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int, loss: float, norm: float) -> None:
-    """Change the weights, unless loss or gradient are not finite."""
+    """Change the weights; raises FloatingPointError, and changes none, where loss or gradient norm is not finite."""
     if not math.isfinite(loss + norm):
         raise FloatingPointError(f"step {step}: loss {loss}, gradient norm {norm}; the weights are as before this step. "
                                  f"A lower max_lr than {cfg.max_lr} may help")
