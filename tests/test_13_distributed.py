@@ -356,7 +356,7 @@ def test_what_goes_wrong_is_told_once_and_changes_nothing(of_two):
              "shards of three": ["ValueError", "rank", "3"], "other shape": ["ValueError", "emb_dim"],
              "other rate": ["ValueError", "max_lr"], "of one process": ["ValueError", "world size 1", "2"],
              "no folder": ["FileNotFoundError", "none"], "infinite": ["FloatingPointError", "step 0"],
-             "infinite gradient on rank 1": ["FloatingPointError", "step 0", "gradient norm nan"],
+             "infinite gradient on rank 1": ["FloatingPointError", "step 0", "gradient norm inf"],
              "callback": ["KeyError", "of the caller"], "full": ["OSError", "File too large", "nothing was written"],
              "elsewhere": ["OSError", "rank 1: FileNotFoundError: no such text"]}
     assert set(report["wrong"]) == set(words) and not report["left"]
