@@ -1,6 +1,6 @@
 """The whole model, from token ids to logits, with the shape after each step."""
 
-from style import GREY, INK, LIGHT, STREAM, VOCAB, Canvas
+from style import GREY, INK, LIGHT, STREAM, VOCAB, WHITE, Canvas
 
 c = Canvas(680, "GPT-2 from token ids to logits, with shapes")
 X, W = 50, 250  # the column of boxes
@@ -17,7 +17,7 @@ def step(y, text, fill, shape, opacity=0.5, h=42, note=None):
 
 c.text(MID, 32, "“Every effort moves you”")
 c.arrow(MID, 42, MID, 60)
-step(62, "token ids", "#ffffff", "(B, T)", note="6109 3626 …")
+step(62, "token ids", WHITE, "(B, T)", note="6109 3626 …")
 c.arrow(112, 104, 112, 130)
 c.box(X, 132, 124, 62, "tok_emb:\none row a token", VOCAB, 0.5)
 c.box(X + 130, 132, 130, 62, "pos_emb: one\nrow a position", LIGHT, 1)
@@ -38,7 +38,7 @@ for i in range(3):
     c.circle(MID + 20, 410 + 13 * i, 2, INK)
 step(452, "block L − 1", LIGHT, "(B, T, E)", 1)
 c.line(MID, 494, MID, 520, STREAM, 6)
-step(520, "final_norm", "#ffffff", "(B, T, E)")
+step(520, "final_norm", WHITE, "(B, T, E)")
 c.arrow(MID, 562, MID, 588)
 step(590, "head: tok_emb again", VOCAB, "(B, T, V)", note="logits: a score\nfor each token")
 c.path(f"M{X} 163H26V611H{X - 2}", width=2, arrow=True)
