@@ -3,10 +3,10 @@
 from style import GREY, LEARNED, LIGHT, RULE, Canvas
 
 OLD, NEW = (LIGHT, 1), (LEARNED, 0.6)
-X, W, HIGH, STEP = 128, 150, 50, 84  # of the first file; a file's box; from one moment to the next
+X, W, HIGH, STEP = 122, 158, 50, 84  # of the first file; a file's box; from one moment to the next
 MOMENTS = [("before", 0), ("write", 0.5), ("fsync", 1), ("rename", 0)]
 
-c = Canvas(480, "Saving a checkpoint: write beside, flush, rename")
+c = Canvas(462, "Saving a checkpoint: write beside, flush, rename")
 c.text(X + W / 2, 32, "run.safetensors", bold=True)
 c.text(X + 1.5 * W + 14, 32, "….tmp", bold=True)
 for i, (name, share) in enumerate(MOMENTS):

@@ -1,6 +1,6 @@
 """The roofline: two limits that meet at the ridge, and where the kinds of work stand under them."""
 
-from style import GREY, INK, LIGHT, NEW_TOKEN, STREAM, Canvas
+from style import BLUE, GREEN, GREY, INK, LIGHT, NEW_TOKEN, Canvas
 
 LEFT, BOTTOM, WIDE, HIGH = 34, 278, 33, 40  # px; a doubling to the right, and upwards
 RIDGE, ROOF = 5, 5                          # doublings from the left end to the ridge, and from the bottom to the roof
@@ -21,7 +21,7 @@ c.text(x(8.4), y(ROOF) - 12, "the arithmetic's limit")
 c.text(x(0) + 2, y(0) + 76, "here memory decides", GREY, "start")
 c.text(454, y(0) + 76, "here arithmetic decides", GREY, "end")
 for at, height, colour, words in ((1, 0.6, NEW_TOKEN, "one token"), (2.6, 1.9, NEW_TOKEN, "a batch"),
-                                  (6.6, 4.4, STREAM, "a prompt"), (9.8, 3.6, STREAM, "a training\nstep")):
+                                  (6.6, 4.4, BLUE, "a prompt"), (9.8, 3.6, GREEN, "a training\nstep")):
     c.line(x(at), y(height), x(at), y(min(at, ROOF)), colour, 2, dash="2 3")
     c.circle(x(at), y(height), 8, colour, INK)
     c.text(x(at) + 15, y(height) + 20, words, anchor="start")

@@ -9,7 +9,7 @@ throughout the book. `Canvas` writes the same bytes each time it is run.
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-WHITE, INK, GREY, RULE, LIGHT = "#ffffff", "#1a1a1a", "#5f5f5f", "#b0b0b0", "#e6e6e6"
+WHITE, INK, GREY, RULE, LIGHT = "#ffffff", "#1a1a1a", "#5f5f5f", "#8c8c8c", "#e6e6e6"
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
@@ -99,6 +99,6 @@ class Canvas:
         if not any("url(#arrow)" in part for part in self.parts):
             marker = ""
         card = (f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{self.height - 1}" rx="8" fill="{WHITE}" '
-                f'stroke="{RULE}"/>\n')
+                f'stroke="{LIGHT}"/>\n')
         (Path(__file__).parent / f"{name}.svg").write_text(head + marker + card + "\n".join(self.parts) + "\n</svg>\n",
                                                            encoding="utf-8", newline="\n")
