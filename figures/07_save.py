@@ -18,7 +18,7 @@ for i, (name, share) in enumerate(MOMENTS):
         c.rect(X + W + 14, y, W, HIGH)
         c.rect(X + W + 22, y + 32, W - 16, 10, stroke=GREY)
         c.rect(X + W + 22, y + 32, (W - 16) * share, 10, *NEW, stroke=GREY)
-        c.text(X + 1.5 * W + 14, y + 22, "step 200, " + ("on the disk" if share == 1 else "half"))
+        c.text(X + 1.5 * W + 14, y + 22, "step 200, " + ("flushed" if share == 1 else "half"))
     if i:
         c.arrow(54, y - STEP + 40, 54, y + 10)
 c.path(f"M{X + 1.5 * W + 14} {48 + 2 * STEP + HIGH}V{48 + 3 * STEP + 25}H{X + W + 3}", width=2, arrow=True)
