@@ -1,7 +1,7 @@
 """One visual language for every drawing: one width, one size of type, one palette, and a small SVG canvas.
 
 A drawing is a white card of 470 px with text of 16 px. On a wide page that is the text's own size, and on a telephone's
-page of 360 px, where 328 px are left, it is 11 px high. So a drawing is laid out downwards rather than to the right.
+page of 360 px, where 312 px are left, it is 10.6 px. So a drawing is laid out downwards rather than to the right.
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and greys; the same thing has the same colour
 throughout the book. `Canvas` writes the same bytes each time it is run.
 """

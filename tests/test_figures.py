@@ -17,8 +17,8 @@ from PIL import Image
 FIGURES = ROOT / "figures"
 DRAWINGS = sorted(FIGURES.glob("*.svg"))
 OKABE_ITO = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"}
-PHONE = 328       # px that a page of 360 px leaves to a picture
-SMALLEST = 10.9   # px: the least height of type there
+PHONE = 312       # px that a page of 360 px leaves to a drawing
+SMALLEST = 10.5   # px: the least size of type there
 DARK = "#15181c"  # the page's colour at night, against which a drawing without a card would be lost
 
 # What is seen of one drawing: each text's words, colour, height of type and box, in px of the picture.
