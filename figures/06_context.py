@@ -1,6 +1,6 @@
 """Chapter 6: what a full context forgets, and what is computed again."""
 
-from style import CACHE, GREY, LIGHT, MASKED, NEW_TOKEN, RULE, STREAM, Canvas
+from style import CACHE, GREY, MASKED, NEW_TOKEN, RULE, STREAM, Canvas
 
 C, CELL, STEPS = 8, 30, 4
 c = Canvas(500, "A full context: sliding by one, and dropping the older half")

@@ -2,7 +2,7 @@
 
 import math
 
-from style import CACHE, GREY, NEW_TOKEN, RULE, Canvas
+from style import CACHE, GREY, NEW_TOKEN, Canvas
 
 W, X, CELL, HIGH = 4, 138, 46, 34
 STEPS = (4, 5, 6, 7, 10)  # tokens read
@@ -29,7 +29,8 @@ for slot in range(W):
 c.text(MX, MY - 4, "p mod 4\n= slot")
 c.arrow(226, 226, 176, 212)
 c.text(222, 62, "After six tokens. The slots\nare filled clockwise: slot 0\nis above, slot 1 at the right.", anchor="start")
-c.text(234, 212, "Token 6 goes into slot 2\nand replaces position 2,\nwhich has just left the\nwindow: no shifting.", anchor="start")
+c.text(234, 212, "Token 6 goes into slot 2\nand replaces position 2,\nwhich has just left the\nwindow: no shifting.",
+       anchor="start")
 
 # Below: the slots after several tokens.
 for slot in range(W):

@@ -1,6 +1,6 @@
 """Data parallel and fully sharded: what two ranks hold, and what travels between them."""
 
-from style import GREY, INK, LEARNED, LIGHT, RULE, WHITE, Canvas
+from style import GREY, INK, LEARNED, LIGHT, RULE, Canvas
 
 W, H, STEP = 128, 50, 66  # px of a full box, and from one row to the next
 RANKS, MID = (16, 326), 235

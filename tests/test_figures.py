@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import NOTEBOOKS, ROOT, cells, read
+from conftest import NOTEBOOKS, ROOT, cells
 from PIL import Image
 
 FIGURES = ROOT / "figures"
