@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import NOTEBOOKS, ROOT, cells
+from conftest import NOTEBOOKS, ROOT, cells, each_chapter
 
 # Light: every rule that axe-core has for levels A and AA, and its advice. Dark: the rules that colours can break.
 RULES = {"light": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"],
@@ -53,7 +53,7 @@ class Visit:
     requests: list = field(default_factory=list)
     errors: list = field(default_factory=list)
     formulas: int = 0
-    raw_formulas: list = field(default_factory=list)
+    fonts: list = field(default_factory=list)
     open_solutions: int = 0
     too_wide: dict = field(default_factory=dict)
     violations: dict = field(default_factory=dict)
@@ -71,13 +71,10 @@ def visits(browser, parsed):
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.goto(visit.url)
-        if page.locator(".math").count():
-            page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
-            page.evaluate("() => MathJax.startup.promise.then(() => 0)")
-        visit.formulas = page.locator("mjx-container").count()
-        visit.raw_formulas = page.evaluate(
-            "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
-            ".map(m => m.textContent)")
+        page.evaluate("() => document.fonts.ready.then(() => 0)")
+        visit.formulas = page.locator(".math math").evaluate_all(
+            "all => all.filter(m => m.getBoundingClientRect().width > 2 && m.getBoundingClientRect().height > 4).length")
+        visit.fonts = page.evaluate("() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
         visit.open_solutions = page.locator(".tag_solution details[open]").count()
         page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
         page.evaluate(ONE_TOKEN_OF_EACH_KIND)
@@ -107,16 +104,27 @@ def test_no_page_throws_an_error(visits):
     assert not [(visit.url, visit.errors) for visit in visits.values() if visit.errors]
 
 
-def test_formulas_are_rendered(visits, parsed):
+def test_formulas_are_drawn_in_their_font(visits, parsed):
     for path, soup in parsed.items():
-        assert visits[path].formulas >= len(soup.select(".math")), f"{path.name}: raw {visits[path].raw_formulas}"
-        assert not visits[path].raw_formulas
+        wanted = len(soup.select(".math"))
+        assert visits[path].formulas == wanted, f"{path.name}: {visits[path].formulas} of {wanted} formulas are drawn"
+        assert not wanted or any("gptbook Math" in font for font in visits[path].fonts), f"{path.name}: {visits[path].fonts}"
+        assert all(math["alttext"] for math in soup.select("math"))
         article = soup.select_one("article")
         for element in article.select("pre, code, .math, script, style") if article else []:
             element.extract()
         left = re.findall(r"\$[^$\n]*\\[a-z]+[^$\n]*\$|\\(?:frac|mathrm|begin)\b", article.get_text() if article else "")
         assert not left, f"{path.name}: {left} is not recognised as a formula"
-    assert sum(visit.formulas for visit in visits.values()) > 0
+    assert sum(visit.formulas for visit in visits.values()) > 300
+
+
+@each_chapter
+def test_figures_and_formulas_of_a_chapter_are_numbered(path, parsed):
+    chapter, soup = int(path.name[:2]), next(soup for page, soup in parsed.items() if page.stem == path.stem)
+    figures = [caption.get_text() for caption in soup.select("figure figcaption .caption-text")]
+    assert figures and all(text.startswith(f"Figure {chapter}.{i}. ") for i, text in enumerate(figures, start=1)), figures
+    formulas = [formula.get_text(strip=True) for formula in soup.select("div.math > .eqno")]
+    assert formulas == [f"({chapter}.{i + 1})" for i in range(len(soup.select("div.math")))]
 
 
 def test_every_image_says_what_it_shows(site):
