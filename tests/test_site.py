@@ -13,28 +13,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import site_reference
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import NOTEBOOKS, ROOT, cells, each_chapter, module_of, public_names
+from pypdf import PdfReader
 
-# Every rule that axe-core has for levels A and AA, and its advice.
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
+import site_reference  # of tools/, which conftest puts on the path
+from browser import prepare_for_axe, violations
+
 # Each page is checked in two of the four, wide and light, narrow and dark; a page of each kind also in the other two.
 # benchmarks/site.py checks every page in all four.
 VIEWS = [("light", 1280), ("dark", 360)]
 OTHER_VIEWS = [("dark", 1280), ("light", 360)]
 OF_EACH_KIND = ["index", "04_kv_cache", "reference", "notation"]
 MAX_BYTES = 1_500_000  # of a page with all that it loads, besides its figures
-# Ten thousand coloured tokens of code would keep axe-core busy for minutes: leave one of each kind in its span.
-ONE_TOKEN_OF_EACH_KIND = """() => {
-    const seen = new Set();
-    for (const span of document.querySelectorAll(".highlight pre span")) {
-        const kind = (span.closest(".cell_output") ? "output " : "input ") + span.className;
-        if (seen.has(kind)) span.replaceWith(...span.childNodes); else seen.add(kind);
-    }
-    document.body.normalize();
-}"""
 PATIENCE = 180_000  # milliseconds, for a machine that is busy with something else
 
 
@@ -81,7 +72,7 @@ class Visit:
 @pytest.fixture(scope="session")
 def visits(browser, parsed):
     """{path: Visit} of every page, opened from its file, in light and in dark, wide and narrow."""
-    found, axe = {}, Axe()
+    found = {}
     for path in parsed:
         visit = found[path] = Visit(path.as_uri())
         context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
@@ -95,16 +86,9 @@ def visits(browser, parsed):
             "all => all.filter(m => m.getBoundingClientRect().width > 2 && m.getBoundingClientRect().height > 4).length")
         visit.fonts = page.evaluate("() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
         visit.open_solutions = page.locator(".tag_solution details[open]").count()
-        page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        page.evaluate(ONE_TOKEN_OF_EACH_KIND)
+        prepare_for_axe(page)
         for scheme, width in VIEWS + OTHER_VIEWS * (path.stem in OF_EACH_KIND):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # or the theme would fade colours over
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
-            page.wait_for_timeout(100)
-            # What scrolls must take the focus; that one rule would have it otherwise.
-            options = {"resultTypes": ["violations"], "runOnly": RULES, "rules": {"focus-order-semantics": {"enabled": False}}}
-            visit.violations[scheme, width] = axe.run(page, options=options).response["violations"]
+            visit.violations[scheme, width] = violations(page, scheme, width)
             across = page.evaluate("document.documentElement.scrollWidth")
             visit.too_wide += [(scheme, width, across)] * (across > width)
         context.close()
@@ -222,7 +206,7 @@ def open_page(browser, path, **context):
 
 MARK_CONTROLS = """() => {
     const controls = [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(e =>
-        e.checkVisibility({visibilityProperty: true}) && e.getClientRects().length && e.tabIndex >= 0 && !e.disabled);
+        e.checkVisibility({visibilityProperty: true}) && !e.closest("details:not([open]) > :not(summary)") && e.getClientRects().length && e.tabIndex >= 0 && !e.disabled);
     controls.forEach((e, i) => { e.dataset.control = i; });
     return controls.map(e => e.outerHTML.slice(0, 160));
 }"""
@@ -250,7 +234,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(browser, site,
             reached.add(int(at["control"]))
             unseen |= set() if at["seen"] else {int(at["control"])}
     page.context.close()
-    assert len(controls) > 20 and not [controls[i] for i in range(len(controls)) if i not in reached]
+    assert len(controls) > 5 and not [controls[i] for i in range(len(controls)) if i not in reached]
     assert not [controls[i] for i in unseen], "the focus is not to be seen"
 
 
@@ -311,9 +295,7 @@ def test_a_definition_appears_on_hover_focus_and_touch_and_goes_with_escape(brow
     term.focus()
     box.wait_for(state="visible")
     assert term.get_attribute("aria-describedby") == box.get_attribute("id") and box.get_attribute("role") == "tooltip"
-    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": RULES,
-                                     "rules": {"focus-order-semantics": {"enabled": False}}}, context="article p").response["violations"]
-    assert not found, found
+    assert not violations(page, "light", 1280, within="article p")
     page.keyboard.press("Escape")
     assert not box.is_visible() and page.evaluate("document.activeElement.className") == "term"
     page.context.close()
@@ -346,7 +328,8 @@ def test_the_reference_has_every_name_with_its_words_and_its_cell(path, parsed):
     for name in public_names(module):
         section = pages["reference"].find(id=f"gptbook.{module}.{name}")
         assert section and name in section.select_one("pre").get_text()
-        cell = chapter.find(id=section.select_one(".defined-in a")["href"].split("#")[1])
+        place = chapter.find(id=section.select_one(".defined-in a")["href"].split("#")[1])
+        cell = place if "cell_input" in place.get("class", []) else place.find_parent(class_="cell_input")
         assert re.search(rf"^((class|def) {name}\b|{name}\b.* = )", cell.select_one("pre").get_text(), flags=re.M), name
         found = getattr(importlib.import_module(f"gptbook.{module}"), name)
         if inspect.isfunction(found) or inspect.isclass(found):
@@ -401,3 +384,40 @@ def test_the_sample_on_the_first_page_is_what_the_model_writes():
     arguments = shlex.split(re.search(r"`gptbook (generate [^`]*--seed[^`]*)`", page)[1])
     done = subprocess.run([sys.executable, "-m", "gptbook", *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
     assert done.stdout.strip() == quoted.strip(), done.stderr
+
+
+@pytest.fixture(scope="session")
+def pdf(browser, site, tmp_path_factory):
+    """The book as tools/pdf.py prints it, opened. `browser` says so where there is none."""
+    path = tmp_path_factory.mktemp("pdf") / "gptbook.pdf"
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "pdf.py"), str(site), str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return PdfReader(path)
+
+
+def test_the_pdf_has_the_whole_book_in_its_outline_and_every_link_resolves(pdf, parsed):
+    titles = {page.stem: soup.select_one("h1").find(string=True) for page, soup in parsed.items() if soup.select_one("article h1")}
+    wanted = [titles[Path(name).stem] for name in re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))]
+    assert [item.title.strip() for item in pdf.outline if not isinstance(item, list)] == wanted
+    named, internal, outside = pdf.named_destinations, 0, []
+    for page in pdf.pages:
+        for annotation in (found.get_object() for found in page.get("/Annots") or []):
+            action = annotation.get("/A", {})
+            address = str(action.get("/URI", ""))
+            if address:
+                outside += [address] * (not address.startswith(("https://", "http://")))
+            else:
+                target = annotation.get("/Dest", action.get("/D"))
+                assert target in named or isinstance(target, list), f"a link leads to {target}, which is nowhere"
+                internal += 1
+    assert internal > 500 and not outside, outside
+
+
+def test_the_pdf_cuts_no_code_off_and_holds_the_solutions(pdf):
+    text = re.sub(r"\s+", "", "".join(page.extract_text() for page in pdf.pages))
+    for path in NOTEBOOKS:
+        longest = max((line for cell in cells(path, "code") if "remove-cell" not in cell.metadata.get("tags", [])
+                       for line in cell.source.split("\n")), key=len)
+        assert re.sub(r"\s+", "", longest) in text, longest
+        for cell in cells(path, "code", "solution"):
+            assert re.sub(r"\s+", "", cell.source.strip().split("\n")[-1]) in text, cell.source

@@ -64,8 +64,8 @@ def remove_stray_pages(app, error):
 def keep_used_icons(app, error):
     """Font Awesome's script, styles and fonts replaced by one font and one style with the icons that the pages use."""
     out = Path(app.outdir)
-    vendor = next((out / ICONS).iterdir(), None) if (out / ICONS).exists() else None
-    if error or vendor is None or not (vendor / "js").exists():
+    vendor = next((folder.parent for folder in (out / ICONS).glob("*/js")), None)
+    if error or vendor is None:
         return
     pages = {path: path.read_text("utf-8") for path in out.rglob("*.html")}
     named = set(re.findall(r"\bfa-[a-z-]+\b", " ".join(re.findall(r'class="([^"]*)"', "".join(pages.values())))))

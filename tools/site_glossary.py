@@ -19,6 +19,13 @@ LEFT_ALONE = (nodes.title, nodes.literal, nodes.literal_block, nodes.math, nodes
               nodes.caption, nodes.citation, addnodes.pending_xref, addnodes.download_reference)
 
 
+class GlossaryLink(nodes.Inline, nodes.TextElement):
+    """A word that shows its definition."""
+
+
+LEFT_ALONE += (GlossaryLink,)
+
+
 def entries(app):
     """{term: (id of its entry, paragraph that defines it)} of the glossary."""
     found = {}
@@ -56,14 +63,24 @@ def link_terms(app, doctree, docname):
             if match:
                 said = app.builder.render_partial(definition)["fragment"]
                 said = re.sub(r"^<p>|</p>$", "", said.strip())
-                start = nodes.raw("", f'<a class="term" href="{target}#{name}" data-definition="{html.escape(said)}">', format="html")
-                parts = [nodes.Text(text[:match.start()]), start, nodes.Text(match[0]), nodes.raw("", "</a>", format="html"),
-                         nodes.Text(text[match.end():])]
+                marked = GlossaryLink("", match[0], refuri=f"{target}#{name}", definition=said)
+                parts = [nodes.Text(text[:match.start()]), marked, nodes.Text(text[match.end():])]
                 text.parent.replace(text, [part for part in parts if part.astext()])
                 break
 
 
+def visit(translator, node):
+    """The start of the link."""
+    translator.body.append(f'<a class="term" href="{node["refuri"]}" data-definition="{html.escape(node["definition"])}">')
+
+
+def depart(translator, node):
+    """Its end."""
+    translator.body.append("</a>")
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.add_node(GlossaryLink, html=(visit, depart))
     app.connect("doctree-resolved", link_terms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
