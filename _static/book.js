@@ -1,18 +1,19 @@
 // What the pages do besides what the theme does. It makes no request and stores nothing.
 
-// A formula wider than the screen scrolls in itself, and what scrolls must be reachable by keyboard.
-function letFormulasScroll() {
-  for (const box of document.querySelectorAll(".formula")) {
-    const wide = box.scrollWidth > box.clientWidth;
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Formula"]]) {
+// What is wider than the screen scrolls in itself, and what scrolls must be reachable by keyboard.
+function letWideThingsScroll() {
+  for (const box of document.querySelectorAll(".formula, .pst-scrollable-table-container")) {
+    const wide = box.scrollWidth > box.clientWidth, said = box.matches(".formula") ? "Formula" : "Table";
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", said]]) {
       if (wide) box.setAttribute(name, value); else box.removeAttribute(name);
     }
   }
 }
 
-document.addEventListener("DOMContentLoaded", letFormulasScroll);
-window.addEventListener("resize", letFormulasScroll);
-document.fonts.ready.then(letFormulasScroll);
+document.addEventListener("DOMContentLoaded", letWideThingsScroll);
+window.addEventListener("load", letWideThingsScroll);
+window.addEventListener("resize", letWideThingsScroll);
+document.fonts.ready.then(letWideThingsScroll);
 
 // Words of the glossary. Their definition appears where the pointer or the keyboard is, can be pointed at, and goes with Escape;
 // on a touch screen the first tap shows it, and the second follows the link.

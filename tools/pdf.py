@@ -23,6 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SCREEN_ONLY = "script, a.headerlink, .chapter-links, .toctree-wrapper, button, .visually-hidden, #searchbox"
 FOOTER = ('<div style="width: 100%; font: 8px Liberation Sans, Arial, sans-serif; text-align: center; color: #535b66">'
           '<span class="pageNumber"></span></div>')
+PAGE = {"format": "A4", "margin": {"top": "18mm", "bottom": "18mm", "left": "20mm", "right": "20mm"}}
+WIDTH = 642  # pixels of 1/96 inch between the margins
+WIDER = """() => [...document.querySelectorAll("pre, table, img, .formula, p, li")].filter(
+    e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 || e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 200))"""
 STYLE = """
 html, body { background: #fff; scroll-padding-top: 0; }
 body { font-size: 10.2pt; margin: 0; }
@@ -46,6 +51,7 @@ div.cell > div.cell_input, div.cell details.hide div.cell_input, div.highlight {
 div.cell { break-inside: auto; margin-bottom: 0.9rem; }
 div.cell div.cell_output { break-before: avoid; margin-top: 0.2rem; }
 div.cell_output img { max-height: 14cm; width: auto !important; max-width: 88%; }
+.cell_output p span { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 table { font-size: 8.6pt; width: 100%; }
 .bd-article td, .bd-article th { padding: 0.2rem 0.45rem; white-space: normal; overflow-wrap: break-word; }
 .bd-article .pst-scrollable-table-container { overflow: visible; }
@@ -152,7 +158,8 @@ def write(site, out):
     with sync_playwright() as playwright:
         chromium = find_chromium(playwright) or sys.exit("no Chromium found: set GPTBOOK_CHROMIUM to one")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme="light")
+        page = browser.new_page(color_scheme="light", viewport={"width": WIDTH, "height": 900})
+        page.emulate_media(media="print")
         page.set_default_timeout(600_000)
         sheets = ()
         for _ in range(2):
@@ -160,8 +167,11 @@ def write(site, out):
             whole.write_text(text, "utf-8")
             page.goto(whole.resolve().as_uri())
             page.evaluate("() => document.fonts.ready.then(() => 0)")
-            page.pdf(path=out, format="A4", margin={"top": "18mm", "bottom": "18mm", "left": "20mm", "right": "20mm"}, outline=True,
-                     tagged=True, print_background=True, display_header_footer=True, header_template="<span></span>", footer_template=FOOTER)
+            wider = page.evaluate(WIDER)
+            if wider:
+                raise RuntimeError("wider than the paper:\n" + "\n".join(wider))
+            page.pdf(path=out, **PAGE, outline=True, tagged=True, print_background=True, display_header_footer=True,
+                     header_template="<span></span>", footer_template=FOOTER)
             sheets = sheets_of(out, headings)
         browser.close()
     whole.unlink()
