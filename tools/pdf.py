@@ -20,7 +20,7 @@ from pypdf import PdfReader
 
 ROOT = Path(__file__).resolve().parents[1]
 # What is of use on a screen only.
-SCREEN_ONLY = "script, a.headerlink, .chapter-links, .toctree-wrapper, button, .visually-hidden, #searchbox"
+SCREEN_ONLY = "script, a.headerlink, .sd-summary-state-marker, .sd-summary-chevron-right, .chapter-links, .toctree-wrapper, button, .visually-hidden, #searchbox"
 FOOTER = ('<div style="width: 100%; font: 8px Liberation Sans, Arial, sans-serif; text-align: center; color: #535b66">'
           '<span class="pageNumber"></span></div>')
 PAGE = {"format": "A4", "margin": {"top": "18mm", "bottom": "18mm", "left": "20mm", "right": "20mm"}}
@@ -47,8 +47,10 @@ pre, div.cell div.cell_input pre, div.cell div.cell_output pre, .reference-entry
   font-size: 7.3pt !important; line-height: 1.4 !important; white-space: pre-wrap !important; overflow-wrap: anywhere; overflow: visible !important;
   orphans: 3; widows: 3;
 }
+pre, blockquote, div.cell, div.highlight, div[class*=highlight-] { break-inside: auto !important; display: block !important; }
+*, *::before, *::after { animation: none !important; transition: none !important; }
 div.cell > div.cell_input, div.cell details.hide div.cell_input, div.highlight { overflow: visible !important; }
-div.cell { break-inside: auto; margin-bottom: 0.9rem; }
+div.cell { margin-bottom: 0.9rem; }
 div.cell div.cell_output { break-before: avoid; margin-top: 0.2rem; }
 div.cell_output img { max-height: 14cm; width: auto !important; max-width: 88%; }
 .cell_output p span { white-space: pre-wrap !important; overflow-wrap: anywhere; }
@@ -58,7 +60,7 @@ table { font-size: 8.6pt; width: 100%; }
 div.math .formula { overflow: visible; }
 a.term { text-decoration: none !important; }
 .bd-article a { text-decoration-thickness: 0.5px; }
-div.admonition { break-inside: auto; }
+div.admonition, details.sd-dropdown { break-inside: avoid; }
 details > summary { list-style: none; }
 .front { height: 24cm; display: flex; flex-direction: column; justify-content: center; }
 .front p.title { font-size: 34pt; font-weight: 700; line-height: 1.15; margin: 0 0 1rem; }
