@@ -40,7 +40,7 @@ def load(browser, url):
     page.on("request", lambda request: requests.append(request.url))
     page.add_init_script(PAINTS)
     page.goto(url, wait_until="load")
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(500)
     return page, requests, page.evaluate("Math.max(...window.paints)")
 
 
@@ -83,10 +83,10 @@ def main():
         site = Path(folder, "_build", "html")
         browser = playwright.chromium.launch(executable_path=find_chromium(playwright), args=["--no-sandbox"])
         pages = {str(path.relative_to(site).with_suffix("")): path for path in sorted(site.rglob("*.html"))}
-        rows = json.loads(OUT.read_text())["pages"] if only else {}
+        rows = json.loads(OUT.read_text())["pages"] if only and OUT.exists() else {}
         rows |= {name: measure(browser, path) for name, path in pages.items() if not only or name in only}
         record = {"browser": f"Chromium {browser.version}", "machine": platform.machine(), "cores": os.cpu_count(),
-                  "pages": {name: rows[name] for name in pages}}
+                  "pages": {name: rows[name] for name in pages if name in rows}}
         browser.close()
     OUT.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     show(record["pages"])
