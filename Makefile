@@ -5,7 +5,7 @@ CH ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help book test stress lab chapters export figures bench clean
+.PHONY: help book pdf test stress lab chapters export figures bench clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
@@ -18,6 +18,9 @@ $(READY): pyproject.toml constraints.txt
 book: $(READY)  ## build the site from the stored outputs into _build/html
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 	@echo "Open $(CURDIR)/_build/html/index.html"
+
+pdf: book  ## print the whole book into _build/gptbook.pdf; needs Chromium
+	$(BIN)/python tools/pdf.py _build/html _build/gptbook.pdf
 
 test: $(READY)  ## run every check: package, notebooks (strict nbval), site, JupyterLab
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tools/nbval_sanitize.cfg tests chapters

@@ -310,11 +310,11 @@ def plot(record: dict[str, Any], path: Path) -> None:
     import matplotlib
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
-    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 13})
+    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 12})
     colours = ["#0072B2", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#000000"]
     looks = {name: {"color": colours[i % 7], "marker": "osD^v<>xP*"[i % 10], "linestyle": "-" if i < 7 else "--"}
              for i, name in enumerate(name for name in VARIANTS if name != "MHA")}
-    figure, axes = plt.subplots(2, 1, figsize=(6.4, 11.2), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(5, 13), layout="constrained")
     for ax, kind, axis, title in ((axes[0], "decode", "S", "one decode step"), (axes[1], "prefill", "T", "prefill")):
         for name in dict.fromkeys(row["variant"] for row in record[kind] if row["variant"] != "MHA"):
             rows = [row for row in record[kind] if row["variant"] == name]
@@ -327,7 +327,7 @@ def plot(record: dict[str, Any], path: Path) -> None:
         ax.minorticks_off()
         ax.set_yticks([y for y in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if ax.get_ylim()[0] < y < ax.get_ylim()[1]])
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.legend(fontsize=11, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16), frameon=False)
+        ax.legend(fontsize=12, loc="upper center", bbox_to_anchor=(0.45, -0.12), frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 

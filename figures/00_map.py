@@ -1,59 +1,57 @@
 """The whole book in one drawing: the way of a text through a GPT, with the chapter that builds each part."""
 
-from style import BLUE, CACHE, GREEN, GREY, INK, NEW_TOKEN, PURPLE, QUERY, YELLOW, Canvas
+from style import CACHE, GREY, INK, LIGHT, NEW_TOKEN, VOCAB, WHITE, Canvas
 
-c = Canvas(720, 520, "The way from a text through the model to the next token, with the chapter that builds each part")
+c = Canvas(740, "The way from a text through the model to the next token, with the chapter that builds each part")
+X, W, MID = 118, 260, 248  # the column of boxes inside the model
 
 
 def badge(x, y, number):
     """The number of a chapter, white on ink."""
     c.circle(x, y, 13, fill=INK)
-    c.text(x, y + 5, number, 15, "#ffffff", weight="bold")
+    c.text(x, y + 5.5, number, WHITE, bold=True)
 
 
-# Left: what goes in.
-c.box(28, 62, 150, 54, "text", size=16)
-c.arrow(103, 116, 103, 168)
-c.box(28, 170, 150, 54, "token ids", YELLOW, opacity=0.45)
-badge(28, 170, "1")
+# What goes in.
+c.box(168, 20, 160, 36, "text")
+c.arrow(MID, 56, MID, 82)
+c.box(168, 84, 160, 36, "token ids", VOCAB, 0.5)
+badge(168, 84, "1")
 
-# Middle: the model, from its embeddings down to one score a word.
-c.rect(236, 38, 262, 374, "#f7f7f7", stroke=GREY, rx=8)
-badge(236, 38, "5")
-c.text(367, 59, "GPTModel", 16, weight="bold")
-c.box(262, 68, 210, 38, "token + position embedding", YELLOW, 15, opacity=0.45)
-c.rect(252, 122, 230, 206, "#ffffff", stroke=GREY, rx=8)
-c.text(367, 143, "block, repeated L times", 14, GREY)
-c.box(266, 154, 202, 32, "LayerNorm", PURPLE, 15)
-badge(266, 154, "2")
-c.box(266, 196, 98, 44, "attention", QUERY, 15, opacity=0.25)
-badge(266, 196, "3")
-c.box(382, 196, 86, 44, "KV cache", CACHE, 15)
-badge(468, 196, "4")
-c.line(364, 218, 382, 218)
-c.box(266, 250, 202, 28, "LayerNorm", PURPLE, 15)
-c.box(266, 286, 202, 32, "feed-forward with GELU", GREEN, 15)
-badge(266, 286, "2")
-c.arrow(367, 106, 367, 122)
-c.arrow(367, 328, 367, 350)
-c.box(262, 350, 210, 42, "a score for each token", YELLOW, 15, opacity=0.45)
+# The model, from its embeddings to a score for each token.
+c.rect(96, 152, 304, 386, LIGHT, 0.4, GREY, 8)
+badge(96, 152, "5")
+c.text(MID, 174, "GPTModel", bold=True)
+c.arrow(MID, 120, MID, 150)
+c.arrow(MID, 218, MID, 235)
+c.arrow(MID, 454, MID, 481)
+c.box(X, 184, W, 34, "token + position embedding", VOCAB, 0.5)
+c.rect(108, 236, 280, 218, WHITE, stroke=GREY, rx=8)
+c.text(MID, 257, "block, repeated L times", GREY)
+c.box(X, 268, W, 32, "LayerNorm")
+badge(X, 284, "2")
+c.box(X, 310, 130, 44, "attention", LIGHT, 1)
+badge(X, 332, "3")
+c.box(X + 154, 310, 106, 44, "KV cache", CACHE, 0.5)
+badge(X + W, 332, "4")
+c.line(X + 130, 332, X + 154, 332)
+c.box(X, 364, W, 32, "LayerNorm")
+c.box(X, 406, W, 36, "feed-forward with GELU", LIGHT, 1)
+badge(X, 424, "2")
+c.box(X, 482, W, 36, "a score for each token", VOCAB, 0.5)
 
-# Right: what comes out, and the way round.
-c.path("M178 197 H210 V85 H262", arrow=True)
-c.path("M472 371 H617 V296", arrow=True)
-c.box(542, 246, 150, 48, "next token", NEW_TOKEN, opacity=0.35)
-badge(542, 246, "6")
-c.path("M617 246 V16 H14 V197 H28", NEW_TOKEN, width=2, arrow=True)
-c.text(606, 140, "add it, and go", 14, GREY, "end")
-c.text(606, 158, "round again", 14, GREY, "end")
+# What comes out, and the way round.
+c.arrow(MID, 538, MID, 570)
+c.box(168, 572, 160, 38, "next token", NEW_TOKEN)
+badge(168, 572, "6")
+c.path("M328 591 H442 V102 H331", NEW_TOKEN, width=2, arrow=True)
+c.text(434, 124, "add it, and", GREY, "end")
+c.text(434, 144, "go round", GREY, "end")
 
-# Below: training.
-c.box(28, 446, 664, 48, "training: compare with the token that really came next, adjust every weight", BLUE, 15,
-      opacity=0.18)
-badge(28, 446, "7")
-c.arrow(367, 446, 367, 413, BLUE, 2)
-c.path("M65 224 V446", BLUE, width=2, arrow=True)
-c.text(76, 340, "the text itself", 14, GREY, "start")
-c.text(76, 358, "is the answer key", 14, GREY, "start")
-
+# Training.
+c.box(20, 660, 430, 58, "training: compare with the token that\nreally came next, adjust every weight")
+badge(20, 660, "7")
+c.path("M168 38 H54 V658", arrow=True)
+c.text(44, 350, "the text itself is the answer key", GREY, turned=True)
+c.arrow(136, 660, 136, 540)
 c.save("00_map")

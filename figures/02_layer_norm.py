@@ -1,37 +1,32 @@
-"""LayerNorm on the row 3, 9, 11, 17: subtract the mean 10, divide by the standard deviation 5, scale and shift."""
+"""LayerNorm on the row 3, 9, 11, 17: subtract the mean 10, divide by the standard deviation 5."""
 
-from style import GREY, INK, LIGHT, SKY, VERMILION, Canvas
+from style import GREY, INK, STREAM, Canvas
 
-canvas = Canvas(720, 310, "LayerNorm on a row of four numbers")
-ROWS = [
-    ("the row", [3, 9, 11, 17], "mean 10,\nstandard deviation 5"),
-    ("minus its mean", [-7, -1, 1, 7], "mean 0,\nstandard deviation 5"),
-    ("divided by 5", [-1.4, -0.2, 0.2, 1.4], "mean 0,\nstandard deviation 1"),
-]
-BASE, UNIT, BAR, WIDTH = 172, 5.6, 28, 226
+ROWS = [("the row", [3, 9, 11, 17], "mean 10,\nstandard deviation 5"),
+        ("minus its mean", [-7, -1, 1, 7], "mean 0,\nstandard deviation 5"),
+        ("divided by 5", [-1.4, -0.2, 0.2, 1.4], "mean 0,\nstandard deviation 1")]
+UNIT, BAR, STEP, HIGH = 5.4, 32, 52, 168
+BASES = (126, 254, 422)  # the zero lines
 
-for column, (title, row, below) in enumerate(ROWS):
-    left = 20 + column * (WIDTH + 6)
-    middle = left + WIDTH / 2
-    canvas.text(middle, 36, title, weight="bold")
+c = Canvas(496, "LayerNorm on a row of four numbers")
+for panel, ((title, row, says), base) in enumerate(zip(ROWS, BASES)):
     # The last panel is drawn five times as tall, or its bars would be too small to see.
-    unit = UNIT if column < 2 else 5 * UNIT
-    canvas.line(left + 18, BASE, left + WIDTH - 18, BASE, GREY, 1)
+    unit = UNIT if panel < 2 else 5 * UNIT
+    c.line(20, base, 238, base, GREY, 1)
     for i, value in enumerate(row):
-        x = left + 40 + i * 40
-        height = abs(value) * unit
-        canvas.rect(x, BASE - height if value > 0 else BASE, BAR, height, SKY if value > 0 else VERMILION,
-                    stroke="none", opacity=0.75)
+        x, height = 34 + i * STEP, abs(value) * unit
+        c.rect(x, base - height if value > 0 else base, BAR, height, STREAM, 0.7, "none")
         # In the first panel the mean's line runs where the labels would stand, so they go below the bars.
-        label = BASE - height - 7 if column and value > 0 else BASE + 18 + (height if value < 0 else 0)
-        canvas.text(x + BAR / 2, label, f"{value:g}", 15)
-    if column == 0:
-        canvas.line(left + 18, BASE - 10 * unit, left + WIDTH - 18, BASE - 10 * unit, INK, 1.5, dash="5 4")
-        canvas.text(left + 22, BASE - 10 * unit - 8, "mean", 14, anchor="start")
-    if column < 2:
-        canvas.arrow(left + WIDTH - 4, 20 + 11, left + WIDTH + 14, 20 + 11)
-    canvas.rect(left + 22, 246, WIDTH - 44, 48, LIGHT, stroke="none", rx=6)
-    for i, line in enumerate(below.split("\n")):
-        canvas.text(middle, 265 + 20 * i, line, 15)
-
-canvas.save("02_layer_norm")
+        label = base - height - 7 if panel and value > 0 else base + 19 + (height if value < 0 else 0)
+        c.text(x + BAR / 2, label, f"{value:g}".replace("-", "−"))
+    if panel == 0:
+        c.line(20, base - 10 * unit, 238, base - 10 * unit, INK, 1.5, dash="5 4")
+        c.text(24, base - 10 * unit - 8, "mean", anchor="start")
+    middle = base - (46 if panel == 0 else 0)
+    c.text(264, middle - 14, title, anchor="start", bold=True)
+    c.text(264, middle + 10, says, anchor="start")
+c.arrow(350, 128, 350, 214)
+c.arrow(350, 296, 350, 382)
+c.text(362, 176, "− 10", anchor="start")
+c.text(362, 344, "÷ 5", anchor="start")
+c.save("02_layer_norm")

@@ -1,60 +1,53 @@
 """Multi-head attention: columns split into heads, one attention each, joined and projected."""
 
-from style import GREY, INK, KEY, LIGHT, PURPLE, QUERY, VALUE, VERMILION, Canvas
+from style import GREY, KEY, LEARNED, MASKED, QUERY, RULE, VALUE, WEIGHTS, Canvas
 
 T, D, H = 4, 2, 3
 CELL = 15
 WIDE, HIGH = H * D * CELL, T * CELL
-SHADES = (0.25, 0.5, 0.8)
-
-
-def mix(colour, share):
-    """`colour` thinned with white."""
-    rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 + (c - 255) * share):02x}" for c in rgb)
+SHADES = (0.25, 0.5, 0.8)  # of heads 0, 1, 2
 
 
 def whole(x, y, name, colour):
     """A (T, E) matrix whose column blocks belong to the heads."""
-    c.grid(x, y, T, H * D, CELL, lambda i, j: mix(colour, SHADES[j // D]))
-    c.text(x + WIDE / 2, y - 8, name, 15)
+    c.grid(x, y, T, H * D, CELL, lambda i, j: (colour, SHADES[j // D]))
+    c.text(x + WIDE / 2, y - 8, name)
 
 
 def part(x, y, h, name, colour):
     """Head h's (T, D) piece."""
-    c.grid(x, y, T, D, CELL, lambda i, j: mix(colour, SHADES[h]))
-    c.text(x + D * CELL / 2, y - 7, name, 14)
+    c.grid(x, y, T, D, CELL, lambda i, j: (colour, SHADES[h]))
+    c.text(x + D * CELL / 2, y - 8, name)
 
 
-c = Canvas(720, 460, "Multi-head attention with three heads: split, attend, join, project")
-for i, (name, colour) in enumerate((("q  (T, E)", QUERY), ("k  (T, E)", KEY), ("v  (T, E)", VALUE))):
-    whole(24, 82 + 122 * i, name, colour)
-c.text(24 + WIDE / 2, 40, "all heads", 16, weight="bold")
-c.arrow(122, 234, 172, 234)
-c.text(147, 222, "split", 15)
+c = Canvas(756, "Multi-head attention with three heads: split, attend, join, project")
+for x, name, colour in ((70, "q (T, E)", QUERY), (190, "k (T, E)", KEY), (310, "v (T, E)", VALUE)):
+    whole(x, 42, name, colour)
+c.arrow(235, 110, 235, 152)
+c.text(250, 136, "split the columns", anchor="start")
+c.text(220, 136, "D = E / H", GREY, "end")
 
-c.text(320, 40, "each head attends by itself", 16, weight="bold")
 for h in range(H):
-    y = 82 + 122 * h
-    c.rect(180, y - 28, 282, HIGH + 44, "#ffffff", stroke="#b0b0b0", rx=6)
-    c.text(192, y + 35, f"{h}", 16, weight="bold")
-    for x, name, colour in ((212, "q", QUERY), (250, "k", KEY), (288, "v", VALUE)):
+    y = 186 + 112 * h
+    c.rect(16, y - 30, 438, HIGH + 42, stroke=RULE, rx=6)
+    c.text(28, y + 35, f"head {h}", anchor="start", bold=True)
+    for x, name, colour in ((108, "q", QUERY), (150, "k", KEY), (192, "v", VALUE)):
         part(x, y, h, name, colour)
-    c.arrow(323, y + 30, 345, y + 30)
-    c.grid(350, y, T, T, CELL, lambda i, j: mix(VERMILION, 0.45) if j <= i else LIGHT)
-    c.text(350 + T * CELL / 2, y - 7, "weights", 14)
-    c.arrow(414, y + 30, 424, y + 30)
-    part(428, y, h, "out", VALUE)
-c.text(320, 446, "(T, D) each, D = E / H; weights (T, T)", 14, GREY)
+    c.arrow(230, y + 30, 262, y + 30)
+    c.grid(270, y, T, T, CELL, lambda i, j: (WEIGHTS, 0.8) if j <= i else MASKED)
+    c.text(270 + T * CELL / 2, y - 8, "weights")
+    c.arrow(338, y + 30, 370, y + 30)
+    part(380, y, h, "out", VALUE)
+for x, shape in ((165, "(T, D) each"), (300, "(T, T)"), (395, "(T, D)")):
+    c.text(x, 506, shape, GREY)
 
-c.arrow(466, 234, 508, 234)
-c.text(487, 222, "join", 15)
-whole(514, 204, "(T, E)", VALUE)
-c.text(612, 239, "heads 0, 1, 2", 14, GREY, "start")
-c.text(514 + WIDE / 2, 40, "side by side", 16, weight="bold")
-c.arrow(559, 268, 559, 300)
-c.box(514, 304, WIDE, 44, "out_proj\n(E, E)", PURPLE, 14)
-c.arrow(559, 350, 559, 376)
-c.grid(514, 382, T, H * D, CELL, lambda i, j: mix(PURPLE, 0.3))
-c.text(612, 417, "(T, E)", 15, INK, "start")
+c.arrow(235, 516, 235, 552)
+c.text(250, 540, "join", anchor="start")
+whole(190, 580, "heads 0, 1, 2 side by side", VALUE)
+c.text(292, 615, "(T, E)", GREY, "start")
+c.arrow(235, 642, 235, 660)
+c.box(180, 662, 110, 34, "out_proj", LEARNED)
+c.text(300, 684, "mixes the heads", GREY, "start")
+c.arrow(235, 696, 235, 714)
+c.text(235, 736, "(T, E), added to the stream")
 c.save("03_heads")

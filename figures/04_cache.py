@@ -1,64 +1,49 @@
-"""A KV cache while it reads a prompt, and while it decodes: what is written, and what the queries read."""
+"""A KV cache while it reads a prompt, and while it decodes: what is computed, what is kept, what the queries read."""
 
-from style import CACHE, GREY, INK, NEW_TOKEN, QUERY, Canvas
+from style import CACHE, GREY, NEW_TOKEN, QUERY, RULE, WHITE, Canvas
 
-ROOM, CELL, HIGH = 8, 46, 34
-TOKENS, BLOCK = 24, 322  # left edges of the new tokens and of the block
+ROOM, CELL, HIGH, X = 8, 45, 34, 93  # places; a place's width and height; the left edge of place 0
 
-c = Canvas(720, 548, "A KV cache with eight places during prefill (four tokens at once) and decoding (one token)")
-
-
-def cells(x, y, names, colour, width=CELL, ink=INK, opacity=0.45, stroke=INK):
-    for i, name in enumerate(names):
-        c.rect(x + i * width, y, width - 3, HIGH, "#ffffff", stroke)
-        c.rect(x + i * width, y, width - 3, HIGH, colour, stroke, opacity=opacity)
-        c.text(x + i * width + (width - 3) / 2, y + 22, name, 15, ink)
+c = Canvas(648, "A KV cache with eight places during prefill (four tokens at once) and decoding (one token)")
 
 
-def panel(y, title, length, T):
+def panel(y, title, length, T, says):
     """One call: T new tokens behind `length` cached ones."""
     S = length + T
-    c.text(TOKENS, y, title, 17, INK, "start", "bold")
-    c.text(TOKENS, y + 42, f"x, T = {T} new", 15, GREY, "start")
-    cells(TOKENS, y + 52, [str(i) for i in range(length, S)], NEW_TOKEN, 34, opacity=0.4)
-    right = TOKENS + T * 34
-    for row, (name, ahead) in enumerate([("keys", "k"), ("values", "v")]):
-        top = y + 52 + row * 48
-        c.text(BLOCK - 14, top + 23, name, 17, INK, "end", "bold")
-        for i in range(ROOM):
-            x = BLOCK + i * CELL
-            c.rect(x, top, CELL - 3, HIGH, "#ffffff", INK if i < S else "#b0b0b0")
-            if i < S:
-                c.rect(x, top, CELL - 3, HIGH, CACHE if i < length else NEW_TOKEN, opacity=0.45 if i < length else 0.4)
-                c.text(x + (CELL - 3) / 2, top + 22, f"{ahead}{i}", 15)
-    # The way of the new keys and values into their places.
-    c.arrow(right + 8, y + 69, BLOCK - 66, y + 69, GREY)
-    c.text((right + BLOCK - 60) / 2, y + 61, "project", 14, GREY)
-    # The queries, and what they read.
-    low = y + 52 + 48 + HIGH
-    c.line(BLOCK, low + 12, BLOCK + S * CELL - 3, low + 12, QUERY, 2.5)
-    for x in (BLOCK, BLOCK + S * CELL - 3):
-        c.line(x, low + 5, x, low + 13, QUERY, 2.5)
-    cells(TOKENS, low + 18, [f"q{i}" for i in range(length, S)], QUERY, 34, "#ffffff", 1)
-    c.arrow(TOKENS + 15.5, y + 92, TOKENS + 15.5, low + 12, GREY)
-    c.text(TOKENS + 26, y + 116, "project", 14, GREY, "start")
-    c.arrow(right + 8, low + 35, BLOCK - 8, low + 35, QUERY, 2)
-    c.text(BLOCK, low + 40, f"the queries read S = {S}" if T > 1 else f"the query reads S = {S}", 15, QUERY, "start")
-    # The border between what is filled and what is not.
-    x = BLOCK + S * CELL - 1.5
-    c.text(x, y + 42, f"length: {length} → {S}", 15, INK, "middle")
+    c.text(16, y, title, anchor="start", bold=True)
+    c.text(16, y + 24, says, GREY, "start")
+    for row, (name, ahead) in enumerate([("tokens", ""), ("keys", "k"), ("values", "v"), ("queries", "q")]):
+        top = y + 44 + row * 46 + (16 if row == 3 else 0)
+        c.text(X - 10, top + 22, name, anchor="end")
+        for i in range(S if row in (0, 3) else ROOM):
+            x, new = X + i * CELL, length <= i < S
+            if row == 3 and new:
+                c.box(x, top, CELL - 3, HIGH, f"{ahead}{i}", QUERY, 1, WHITE)
+            elif row == 0 and not new:
+                c.rect(x, top, CELL - 3, HIGH, stroke=RULE, dash="4 3")
+                c.text(x + (CELL - 3) / 2, top + 22, str(i), GREY)
+            elif row in (1, 2) and i >= S:
+                c.rect(x, top, CELL - 3, HIGH, stroke=RULE)
+            elif row < 3:
+                c.box(x, top, CELL - 3, HIGH, f"{ahead}{i}", NEW_TOKEN if new else CACHE, 0.45)
+    # What the queries read: a bracket under the filled places.
+    low = y + 44 + 92 + HIGH + 8
+    c.path(f"M{X} {low - 5}V{low}H{X + S * CELL - 3}V{low - 5}", QUERY, width=2.5)
+    for i in range(length, S):
+        c.arrow(X + (i + 0.5) * CELL - 1, low + 16, X + (i + 0.5) * CELL - 1, low + 2, QUERY)
+    if length:
+        c.text(X + length * CELL - 12, low + 38, f"T = {T} query reads S = {S}", QUERY, "end")
+    else:
+        c.text(X + S * CELL + 8, low + 38, f"T = {T} queries read S = {S}", QUERY, "start")
     if S < ROOM:
-        c.text(BLOCK + (S + ROOM) / 2 * CELL, low + 40, "not read", 14, GREY)
+        c.text(X + (S + ROOM) / 2 * CELL, y + 44 + 22, "empty places", GREY)
 
 
-panel(34, "Prefill: the prompt, all at once", 0, 4)
-c.line(24, 258, 696, 258, "#d0d0d0", 1)
-panel(292, "Decode: one token at a time", 4, 1)
-y = 522
-for x, colour, text in ((24, CACHE, "written by an earlier call"), (252, NEW_TOKEN, "written by this call"),
-                        (440, "#ffffff", "empty")):
-    c.rect(x, y - 13, 16, 16, "#ffffff", INK if colour != "#ffffff" else "#b0b0b0")
-    c.rect(x, y - 13, 16, 16, colour, INK if colour != "#ffffff" else "#b0b0b0", opacity=0.45)
-    c.text(x + 24, y, text, 14, INK, "start")
-c.text(696, y, "max_length = 8", 14, GREY, "end")
+panel(32, "Prefill: the prompt, all at once", 0, 4, "length 0 → 4: four keys and values are made and kept")
+c.line(16, 302, 454, 302, RULE, 1)
+panel(336, "Decode: one token at a time", 4, 1, "length 4 → 5: one key and one value are made")
+c.legend(602, (16, CACHE, 0.45, "kept by an earlier call"), (244, NEW_TOKEN, 0.45, "made by this call"))
+c.rect(16, 617, 16, 16, stroke=RULE, dash="4 3")
+c.text(39, 630, "not read again", anchor="start")
+c.text(244, 630, "max_length = 8 places", GREY, "start")
 c.save("04_cache")

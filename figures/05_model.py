@@ -1,48 +1,46 @@
 """The whole model, from token ids to logits, with the shape after each step."""
 
-from style import GREY, INK, LIGHT, STREAM, YELLOW, Canvas
+from style import GREY, INK, LIGHT, STREAM, VOCAB, WHITE, Canvas
 
-c = Canvas(720, 640, "GPT-2 from token ids to logits, with shapes")
-X, W = 236, 240  # the column of boxes
-MID = X + W / 2
+c = Canvas(680, "GPT-2 from token ids to logits, with shapes")
+X, W = 50, 250  # the column of boxes
+MID, SHAPE = X + W / 2, X + W + 16
 
 
-def step(y, text, fill, shape, h=44, note=None):
-    """A box, the shape that leaves it, and the arrow to the next."""
-    c.box(X, y, W, h, text, fill, opacity=0.6)
-    c.text(X + W + 28, y + h / 2 + 5, shape, anchor="start", mono=True, size=15)
+def step(y, text, fill, shape, opacity=0.5, h=42, note=None):
+    """A box, the shape that leaves it, and what there is to say of it."""
+    c.box(X, y, W, h, text, fill, opacity)
+    c.text(SHAPE, y + h / 2 + 5.5, shape, anchor="start", mono=True)
     if note:
-        c.text(X + W + 28, y + h / 2 + 25, note, 14, GREY, "start")
+        c.text(SHAPE, y + h / 2 + 26, note, GREY, "start")
 
 
-c.text(MID, 34, "“Every effort moves you”", 17)
-c.arrow(MID, 44, MID, 64)
-step(66, "token ids", "#ffffff", "(B, T)", note="6109 3626 6100 345")
-c.arrow(MID, 110, MID, 130)
-step(132, "tok_emb: one row a token", YELLOW, "(B, T, E)", note="table (V, E)")
-c.box(24, 210, 168, 44, "pos_emb: one row\na position", YELLOW, size=14, opacity=0.6)
-c.text(108, 274, "table (context, E)", 14, GREY)
-c.arrow(MID, 176, MID, 218)
-c.circle(MID, 232, 13)
-c.line(MID - 7, 232, MID + 7, 232)
-c.line(MID, 225, MID, 239)
-c.arrow(192, 232, MID - 14, 232)
-c.text(X + W + 28, 237, "(B, T, E)", anchor="start", mono=True, size=15)
-c.text(X + W + 28, 257, "what plus where, then dropout", 14, GREY, "start")
-c.line(MID, 246, MID, 292, STREAM, 5)
-step(294, "block 0", LIGHT, "(B, T, E)", 40)
-c.line(MID, 334, MID, 350, STREAM, 5)
-step(350, "block 1", LIGHT, "(B, T, E)", 40)
-c.line(MID, 390, MID, 440, STREAM, 5)
+c.text(MID, 32, "“Every effort moves you”")
+c.arrow(MID, 42, MID, 60)
+step(62, "token ids", WHITE, "(B, T)", note="6109 3626 …")
+c.arrow(112, 104, 112, 130)
+c.box(X, 132, 124, 62, "tok_emb:\none row a token", VOCAB, 0.5)
+c.box(X + 130, 132, 130, 62, "pos_emb: one\nrow a position", LIGHT, 1)
+c.text(SHAPE + 8, 158, "tables (V, E),", GREY, "start")
+c.text(SHAPE + 8, 178, "(context, E)", GREY, "start")
+c.path(f"M112 194V230H{MID - 15}", arrow=True)
+c.path(f"M246 194V230H{MID + 15}", arrow=True)
+c.text(SHAPE, 236, "(B, T, E)", anchor="start", mono=True)
+c.text(SHAPE, 257, "then dropout", GREY, "start")
+c.line(MID, 243, MID, 290, STREAM, 6)
+c.plus(MID, 230)
+c.text(MID + 14, 274, "residual stream", GREY, "start")
+step(290, "block 0", LIGHT, "(B, T, E)", 1)
+c.line(MID, 332, MID, 352, STREAM, 6)
+step(352, "block 1", LIGHT, "(B, T, E)", 1)
+c.line(MID, 394, MID, 452, STREAM, 6)
 for i in range(3):
-    c.circle(MID + 18, 402 + 13 * i, 2, INK)
-step(440, "block L - 1", LIGHT, "(B, T, E)", 40)
-c.line(MID, 480, MID, 504, STREAM, 5)
-step(506, "final_norm", "#ffffff", "(B, T, E)", 40)
-c.arrow(MID, 546, MID, 568)
-step(570, "head: tok_emb again", YELLOW, "(B, T, V)", note="logits: a score for each token")
-c.path("M236 154H208V192H12V592H234", INK, arrow=True, width=2)
-c.text(22, 440, "the same table:", 15, INK, "start")
-c.text(22, 460, "weights are tied", 15, INK, "start")
-c.text(MID - 16, 275, "residual stream", 15, GREY, "end")
+    c.circle(MID + 20, 410 + 13 * i, 2, INK)
+step(452, "block L − 1", LIGHT, "(B, T, E)", 1)
+c.line(MID, 494, MID, 520, STREAM, 6)
+step(520, "final_norm", WHITE, "(B, T, E)")
+c.arrow(MID, 562, MID, 588)
+step(590, "head: tok_emb again", VOCAB, "(B, T, V)", note="logits: a score\nfor each token")
+c.path(f"M{X} 163H26V611H{X - 2}", width=2, arrow=True)
+c.text(43, 400, "the same table: tied weights", turned=True)
 c.save("05_model")

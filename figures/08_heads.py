@@ -1,36 +1,35 @@
 """Which query head asks which key/value head: multi-head, grouped-query and multi-query attention side by side."""
 
-from style import CACHE, GREY, INK, KEY, QUERY, VALUE, Canvas
+from style import CACHE, GREY, KEY, QUERY, RULE, VALUE, WHITE, Canvas
 
-H, BOX, GAP = 4, 44, 8
+H, BOX, GAP = 4, 30, 4
 WIDE = H * BOX + (H - 1) * GAP  # of the query heads
 
-c = Canvas(720, 372, "Four query heads with four, two and one key/value heads")
+c = Canvas(396, "Four query heads with four, two and one key/value heads")
 
 
 def panel(x, name, K):
     """Four query heads over K heads of keys and values, the left edge at x."""
-    G = H // K
-    c.text(x + WIDE / 2, 36, name, 16, INK, weight="bold")
-    c.text(x + WIDE / 2, 60, f"K = {K}, G = {G}", 15, GREY)
-    c.rect(x - 10, 182, WIDE + 20, 128, CACHE, "none", rx=6, opacity=0.16)
+    G, mid = H // K, x + WIDE / 2
+    c.text(mid, 32, name, bold=True)
+    c.text(mid, 56, f"K = {K}, G = {G}", GREY)
+    c.rect(x - 5, 170, WIDE + 10, 114, CACHE, 0.2, "none", 6)
     for g in range(K):
         left = x + g * G * (BOX + GAP)  # of the group
         centre = left + (G * BOX + (G - 1) * GAP) / 2
         for h in range(g * G, (g + 1) * G):
-            c.line(x + h * (BOX + GAP) + BOX / 2, 118, centre, 192, GREY, 1.5)
-        c.box(centre - BOX / 2, 192, BOX, 48, f"k{g}", KEY, opacity=0.45)
-        c.box(centre - BOX / 2, 252, BOX, 48, f"v{g}", VALUE, opacity=0.45)
+            c.line(x + h * (BOX + GAP) + BOX / 2, 112, centre, 180, GREY)
+        c.box(centre - BOX / 2, 180, BOX, 44, f"k{g}", KEY, 0.5)
+        c.box(centre - BOX / 2, 231, BOX, 44, f"v{g}", VALUE, 0.5)
     for h in range(H):
-        c.rect(x + h * (BOX + GAP), 80, BOX, 38, "#ffffff")
-        c.box(x + h * (BOX + GAP), 80, BOX, 38, f"q{h}", QUERY, opacity=0.25)
-    c.text(x + WIDE / 2, 334, f"{2 * K} of {2 * H} blocks in the cache", 15)
+        c.box(x + h * (BOX + GAP), 74, BOX, 38, f"q{h}", QUERY, 1, WHITE)
+    c.text(mid, 308, f"{2 * K} of {2 * H} blocks\nin the cache")
 
 
-panel(22, "multi-head", 4)
-panel(260, "grouped-query", 2)
-panel(498, "multi-query", 1)
-for x in (240, 478):
-    c.line(x, 24, x, 338, "#d0d0d0", 1)
-c.text(360, 360, "blue band: what is kept for every position, and read again for each new token", 14, GREY)
+panel(17, "multi-head", 4)
+panel(169, "grouped-query", 2)
+panel(321, "multi-query", 1)
+for x in (159, 311):
+    c.line(x, 20, x, 334, RULE, 1)
+c.text(235, 358, "blue: what the cache keeps of every position, and\nwhat is read again for each new token")
 c.save("08_heads")

@@ -1,38 +1,47 @@
 """Data parallel and fully sharded: what two ranks hold, and what travels between them."""
 
-from style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, Canvas
+from style import GREY, INK, LEARNED, LIGHT, RULE, Canvas
 
-ROWS = (("weights", BLUE), ("gradients", VERMILION), ("moments", PURPLE))
-W, H, TOP = 116, 44, 106  # px of a full box, and where the first begins
+W, H, STEP = 128, 50, 66  # px of a full box, and from one row to the next
+RANKS, MID = (16, 326), 235
 
-c = Canvas(820, 330, "Two ranks under DDP hold everything twice and all-reduce gradients; under FSDP each holds a half")
-for x0, title in ((24, "data parallel (DDP)"), (428, "in parts (FSDP)")):
-    parts = title.startswith("in")
-    c.text(x0 + 184, 34, title, 18, INK, weight="bold")
-    for rank, x in ((0, x0), (1, x0 + 252)):
-        c.text(x + W / 2, 62, f"rank {rank}", 16)
-        c.box(x, 74, W, 24, "its own windows", GREEN, 13)
-        for i, (name, colour) in enumerate(ROWS):
-            y = TOP + i * (H + 16)
-            c.rect(x, y, W, H, "#ffffff", GREY if parts else INK)
-            if parts:
-                c.rect(x + rank * W / 2, y, W / 2, H, colour, INK, opacity=0.35)
+c = Canvas(742, "Two ranks under DDP hold everything twice and all-reduce gradients; under FSDP each holds a half")
+
+
+def panel(y, title, sharded, rows, says):
+    c.text(MID, y, title, bold=True)
+    for rank, x in enumerate(RANKS):
+        c.text(x + W / 2, y + 26, f"rank {rank}")
+        c.box(x, y + 38, W, 30, "its own windows")
+    for i, (name, fill, opacity, travels, note) in enumerate(rows):
+        top = y + 82 + i * STEP
+        for rank, x in enumerate(RANKS):
+            if sharded:
+                other = x + (1 - rank) * W / 2
+                c.rect(other, top, W / 2, H, stroke=RULE, dash="4 3")
+                c.box(x + rank * W / 2, top, W / 2, H, "half", fill, opacity)
+                if note == "borrowed":
+                    c.text(other + W / 4, top + H / 2 + 5.5, "lent", GREY)
             else:
-                c.rect(x, y, W, H, colour, INK, opacity=0.35)
-            c.text(x + W / 2, y + H / 2 + 5, name, 15)
-    left, right = x0 + W + 8, x0 + 252 - 8
-    y = TOP + H + 16 + H / 2
-    if parts:
-        c.arrow(left, TOP + H / 2, right, TOP + H / 2, ORANGE, 2.5)
-        c.arrow(right, TOP + H / 2, left, TOP + H / 2, ORANGE, 2.5)
-        c.text((left + right) / 2, TOP + H / 2 - 8, "all-gather", 14)
-        c.arrow(left, y, right, y, ORANGE, 2.5)
-        c.arrow(right, y, left, y, ORANGE, 2.5)
-        c.text((left + right) / 2, y - 8, "reduce-scatter", 14)
-    else:
-        c.arrow(left, y, right, y, ORANGE, 2.5)
-        c.arrow(right, y, left, y, ORANGE, 2.5)
-        c.text((left + right) / 2, y - 8, "all-reduce", 14)
-    c.text(x0 + 184, 306, "each holds a half, and borrows the rest" if parts else "both hold everything", 15, GREY)
-c.line(410, 24, 410, 310, "#d0d0d0")
+                c.box(x, top, W, H, "all", fill, opacity)
+        c.text(MID, top + 14, name, bold=True)
+        if travels:
+            c.line(RANKS[0] + W + 10, top + 25, RANKS[1] - 10, top + 25, INK, 2.5)
+            c.arrow(MID, top + 25, RANKS[0] + W + 6, top + 25, INK, 2.5)
+            c.arrow(MID, top + 25, RANKS[1] - 6, top + 25, INK, 2.5)
+            c.text(MID, top + 46, travels)
+        else:
+            c.text(MID, top + 38, note, GREY)
+    c.text(MID, y + 82 + 3 * STEP + 10, says)
+
+
+panel(32, "Data parallel (DDP)", False,
+      (("weights", LEARNED, 0.6, "", "the same on both"), ("gradients", GREY, 0.35, "all-reduce", ""),
+       ("moments", LIGHT, 1, "", "the same on both")),
+      "Both hold everything. After the backward pass\nthe gradients are averaged.")
+c.line(16, 370, 454, 370, RULE, 1)
+panel(402, "In parts (FSDP)", True,
+      (("weights", LEARNED, 0.6, "all-gather", "borrowed"), ("gradients", GREY, 0.35, "reduce-scatter", ""),
+       ("moments", LIGHT, 1, "", "each its half")),
+      "Each holds a half. The other half of a block's\nweights is lent for as long as the block computes.")
 c.save("13_ddp_fsdp")

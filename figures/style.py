@@ -1,46 +1,54 @@
-"""One visual language for every drawing: the palette, the type, and a small SVG canvas.
+"""One visual language for every drawing: one width, one size of type, one palette, and a small SVG canvas.
 
-A drawing is a white card with rounded corners, so that it reads the same on a light and on a dark page.
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; the same thing has the same colour
+A drawing is a white card of 470 px with text of 16 px. On a wide page that is the text's own size, and on a telephone's
+page of 360 px, where 312 px are left, it is 10.6 px. So a drawing is laid out downwards rather than to the right.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart, and greys; the same thing has the same colour
 throughout the book. `Canvas` writes the same bytes each time it is run.
 """
 
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-INK, GREY, LIGHT = "#1a1a1a", "#5f5f5f", "#e6e6e6"
+WHITE, INK, GREY, RULE, LIGHT = "#ffffff", "#1a1a1a", "#5f5f5f", "#8c8c8c", "#e6e6e6"
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
-QUERY, KEY, VALUE = BLUE, ORANGE, GREEN  # the same thing has the same colour everywhere
-CACHE, NEW_TOKEN, MASKED, STREAM = SKY, VERMILION, LIGHT, PURPLE
+# The same thing has the same colour everywhere. Text is INK, GREY or QUERY, or white on QUERY: no other pair has 4.5 to 1.
+QUERY, KEY, VALUE, CACHE, NEW_TOKEN, STREAM, MASKED = BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, LIGHT
+VOCAB = LEARNED = WEIGHTS = YELLOW  # tokens and their table; what a model learns; and what a softmax gives
+
 FONT = "'Source Sans 3', 'Segoe UI', Helvetica, Arial, sans-serif"
-SIZE = 16  # px, at the drawing's own width
+WIDTH, MARGIN, SIZE, LEAD = 470, 16, 16, 20  # px: the card, its margin, the type, from one line of text to the next
 
 
 class Canvas:
-    """A card of width x height px on which to draw; `save` writes figures/NAME.svg. (x, y) is top left."""
+    """A card of WIDTH x height px on which to draw; `save` writes figures/NAME.svg. (x, y) is top left."""
 
-    def __init__(self, width, height, title):
-        self.width, self.height, self.title = width, height, title
-        self.parts = []
+    def __init__(self, height, title):
+        self.height, self.title, self.parts = height, title, []
 
-    def rect(self, x, y, w, h, fill="#ffffff", stroke=INK, rx=3, opacity=1):
-        self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{rx:g}" fill="{fill}" '
-                          f'fill-opacity="{opacity:g}" stroke="{stroke}"/>')
+    def rect(self, x, y, w, h, fill=WHITE, opacity=1.0, stroke=INK, rx=3, width=1, dash=None):
+        """A rectangle; `opacity` thins its colour with white, so that nothing behind it shows through."""
+        extra = (f' stroke-width="{width:g}"' if width != 1 else "") + (f' stroke-dasharray="{dash}"' if dash else "")
+        where = f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{rx:g}"'
+        if opacity < 1:
+            self.parts.append(f'{where} fill="{WHITE}"/>')
+            extra = f' fill-opacity="{opacity:g}"' + extra
+        self.parts.append(f'{where} fill="{fill}" stroke="{stroke}"{extra}/>')
 
-    def text(self, x, y, text, size=SIZE, fill=INK, anchor="middle", weight="normal", mono=False):
-        """Text whose baseline is at y."""
-        font = ' font-family="monospace"' if mono else ""
-        self.parts.append(f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}" '
-                          f'font-weight="{weight}"{font}>{escape(text)}</text>')
+    def text(self, x, y, text, fill=INK, anchor="middle", bold=False, mono=False, turned=False):
+        """Text whose first baseline is at y; line breaks begin new lines. `turned`: it runs upwards."""
+        extra = (' font-weight="bold"' if bold else "") + (' font-family="monospace"' if mono else "")
+        for i, line in enumerate(text.split("\n")):
+            at = y + i * LEAD
+            turn = f' transform="rotate(-90 {x:g} {at:g})"' if turned else ""
+            self.parts.append(f'<text x="{x:g}" y="{at:g}" fill="{fill}" text-anchor="{anchor}"{extra}{turn}>'
+                              f"{escape(line)}</text>")
 
-    def box(self, x, y, w, h, text, fill="#ffffff", size=SIZE, ink=INK, opacity=0.35):
-        """A rectangle with its text in the middle; several lines where the text has line breaks."""
-        self.rect(x, y, w, h, fill, opacity=opacity)
-        lines = text.split("\n")
-        for i, line in enumerate(lines):
-            self.text(x + w / 2, y + h / 2 + size * (0.35 + 1.2 * (i - (len(lines) - 1) / 2)), line, size, ink)
+    def box(self, x, y, w, h, text, fill=WHITE, opacity=0.4, ink=INK, mono=False, bold=False, stroke=INK):
+        """A rectangle with its text in the middle."""
+        self.rect(x, y, w, h, fill, opacity if fill != WHITE else 1, stroke)
+        self.text(x + w / 2, y + h / 2 + 5.5 - LEAD / 2 * text.count("\n"), text, ink, mono=mono, bold=bold)
 
     def line(self, x1, y1, x2, y2, stroke=INK, width=1.5, dash=None, arrow=False):
         extra = (f' stroke-dasharray="{dash}"' if dash else "") + (' marker-end="url(#arrow)"' if arrow else "")
@@ -54,24 +62,43 @@ class Canvas:
         extra = ' marker-end="url(#arrow)"' if arrow else ""
         self.parts.append(f'<path d="{d}" stroke="{stroke}" fill="{fill}" stroke-width="{width:g}"{extra}/>')
 
-    def circle(self, x, y, r, fill="#ffffff", stroke=INK):
-        self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" fill="{fill}" stroke="{stroke}"/>')
+    def circle(self, x, y, r, fill=WHITE, stroke=INK, width=1):
+        extra = f' stroke-width="{width:g}"' if width != 1 else ""
+        self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" fill="{fill}" stroke="{stroke}"{extra}/>')
 
-    def grid(self, x, y, rows, cols, cell, fill, text=None, size=13):
-        """rows x cols squares of `cell` px; fill(i, j) gives the colour, text(i, j) the label of square i, j."""
+    def plus(self, x, y):
+        """The sign of an addition."""
+        self.circle(x, y, 13)
+        self.line(x - 7, y, x + 7, y, width=2)
+        self.line(x, y - 7, x, y + 7, width=2)
+
+    def grid(self, x, y, rows, cols, cell, fill, text=None):
+        """rows x cols squares; fill(i, j) is a colour, or a colour and its opacity; text(i, j) a square's label."""
         for i in range(rows):
             for j in range(cols):
-                self.rect(x + j * cell, y + i * cell, cell, cell, fill(i, j), stroke="#ffffff", rx=2)
+                paint = fill(i, j)
+                colour, opacity = paint if isinstance(paint, tuple) else (paint, 1)
+                self.rect(x + j * cell, y + i * cell, cell, cell, colour, opacity, WHITE, 2)
                 if text and text(i, j):
-                    self.text(x + (j + 0.5) * cell, y + (i + 0.5) * cell + size * 0.35, text(i, j), size)
+                    self.text(x + (j + 0.5) * cell, y + (i + 0.5) * cell + 5.5, text(i, j))
+
+    def legend(self, y, *items):
+        """Coloured squares and what they mean, on the line whose baseline is y: (x, colour, opacity, text) each."""
+        for x, colour, opacity, text in items:
+            self.rect(x, y - 13, 16, 16, colour, opacity, GREY)
+            self.text(x + 23, y, text, anchor="start")
 
     def save(self, name):
         """Write figures/NAME.svg beside this file."""
-        svg = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
-               f'width="{self.width}" height="{self.height}" font-family="{FONT}" role="img">\n'
-               f"<title>{escape(self.title)}</title>\n"
-               '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
-               'orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="context-stroke"/></marker></defs>\n'
-               f'<rect x="0.5" y="0.5" width="{self.width - 1}" height="{self.height - 1}" rx="8" fill="#ffffff" '
-               'stroke="#d0d0d0"/>\n' + "\n".join(self.parts) + "\n</svg>\n")
-        (Path(__file__).parent / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
+        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" width="{WIDTH}" '
+                f'height="{self.height}" font-family="{FONT}" font-size="{SIZE}" role="img">\n'
+                f"<title>{escape(self.title)}</title>\n")
+        marker = ('<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="11" markerHeight="11" '
+                  'markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="context-stroke"/>'
+                  "</marker></defs>\n")
+        if not any("url(#arrow)" in part for part in self.parts):
+            marker = ""
+        card = (f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{self.height - 1}" rx="8" fill="{WHITE}" '
+                f'stroke="{LIGHT}"/>\n')
+        (Path(__file__).parent / f"{name}.svg").write_text(head + marker + card + "\n".join(self.parts) + "\n</svg>\n",
+                                                           encoding="utf-8", newline="\n")

@@ -9,7 +9,6 @@ import bisect
 import codecs
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -40,8 +39,9 @@ from .dataset_loader import (
     END_OF_TEXT, SPLIT_PATTERN, GPTDatasetV1, _check_type, _encode, _id_dtype, check_int, join_lines)
 from .gpt import GPTModel
 from .train import (
-    TrainConfig, _check_number, _check_run, _check_same_run, _held_interrupts, _read_header, _whole_file, batch_windows,
-    bits_per_byte, calc_loss_batch, learning_rate, load_checkpoint, make_optimizer, save_checkpoint, train)
+    TrainConfig, _begin_step, _check_number, _check_run, _check_same_run, _end_step, _held_interrupts, _read_header, _stopped,
+    _whole_file, batch_windows, bits_per_byte, calc_loss_batch, learning_rate, load_checkpoint, make_optimizer,
+    save_checkpoint, train)
 
 # %% ../chapters/13_scaling_out.ipynb #cell-014
 def average_gradients(model: nn.Module) -> None:
@@ -92,7 +92,7 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
     check_int("block_bytes", block_bytes, 1)
     with open(path, "rb") as file:
         file.seek(start)
-        end, text, data, block = start, "", b"", b"..."
+        end, text, data, block = start, "", b"", b"anything but empty"
         while block:
             block = file.read(block_bytes)
             data += block
@@ -109,7 +109,7 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
                 text, before = text[len(piece):], end
                 end += len(piece.encode("utf-8"))
                 # A later piece begins after something visible, which join_lines must know.
-                yield join_lines("." + lines)[1:] if before else join_lines(lines), end
+                yield (join_lines("." + lines)[1:] if before else join_lines(lines)), end
             if len(text) > _LONGEST_RUN:
                 raise ValueError(f"{path} has no white space after a visible character in the {len(text):,} characters "
                                  f"from byte {end} on, and is cut only there: break these lines up")
@@ -160,7 +160,7 @@ def _map_shards(folder: Path, index: dict[str, Any], shards: Sequence[int]) -> l
         mapped.append(ids)
     return mapped
 
-
+# %% ../chapters/13_scaling_out.ipynb #cell-051
 def _read_files(paths: Sequence[Path], sizes: Sequence[int], file: int,
                 byte: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """The pieces of all files, joined by END_OF_TEXT, from `byte` of paths[file] on, each with its place.
@@ -177,7 +177,7 @@ def _read_files(paths: Sequence[Path], sizes: Sequence[int], file: int,
             yield END_OF_TEXT, (file, byte, byte)
         byte = 0
 
-
+# %% ../chapters/13_scaling_out.ipynb #cell-054
 def _encode_pieces(pieces: Iterator[tuple[str, tuple[int, int, int]]],
                    tokenizer: tiktoken.Encoding) -> Iterator[tuple[np.ndarray, tuple[int, int, int]]]:
     """The ids of each piece, with its place, in the same order; a few threads work ahead, each on its own piece."""
@@ -192,7 +192,32 @@ def _encode_pieces(pieces: Iterator[tuple[str, tuple[int, int, int]]],
         for ids, place in ahead:
             yield ids.result(), place
 
+# %% ../chapters/13_scaling_out.ipynb #cell-056
+def _begin_or_take_up(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The index of `folder` as the last run has left it; where there is none, one is made, and the folder too.
 
+    about: what both runs must have in common. Raises ValueError where the folder holds something else.
+    """
+    if (folder / "index.json").exists():
+        index = _read_index(folder)
+        if index["files"] != about["files"]:
+            changed = [file["name"] for file in about["files"] if file not in index["files"]]
+            raise ValueError(f"out: {folder} was begun with other texts, or with these in another order; new or changed: "
+                             f"{', '.join(changed) or 'none'}. Take another folder")
+        for key, value in about.items():
+            if index[key] != value:
+                raise ValueError(f"out: {folder} was begun with {key} {index[key]!r}, which is now {value!r}; give it the "
+                                 "same, or take another folder")
+        _map_shards(folder, index, range(len(index["shards"])))  # raises where one was lost or damaged
+        return index
+    if folder.is_dir() and any(folder.glob("*.npy")):
+        raise ValueError(f"out must be a new folder or one that prepare_shards made, {folder} has .npy files and no index.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    index = {**about, "shards": [], "next": {"file": 0, "byte": 0, "skip": 0}}
+    _write_index(folder, index)
+    return index
+
+# %% ../chapters/13_scaling_out.ipynb #cell-058
 def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], tokenizer: tiktoken.Encoding, *,
                    shard_tokens: int = 10_000_000, progress: bool = False) -> dict[str, Any]:
     """Tokenise UTF-8 files of any size into the folder `out`: token files 00000.npy, 00001.npy, ... and index.json.
@@ -222,23 +247,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     if not any(sizes):
         raise ValueError(f"paths must hold text, got only empty files: {[str(path) for path in texts]}")
     about = {"tokenizer": tokenizer.name, "n_vocab": tokenizer.n_vocab, "shard_tokens": shard_tokens, "files": files}
-    index: dict[str, Any] = {**about, "shards": [], "next": {"file": 0, "byte": 0, "skip": 0}}
-    if (folder / "index.json").exists():
-        index = _read_index(folder)
-        if index["files"] != files:
-            changed = [file["name"] for file in files if file not in index["files"]]
-            raise ValueError(f"out: {folder} was begun with other texts, or with these in another order; new or changed: "
-                             f"{', '.join(changed) or 'none'}. Take another folder")
-        for key, value in about.items():
-            if index[key] != value:
-                raise ValueError(f"out: {folder} was begun with {key} {index[key]!r}, which is now {value!r}; give it the "
-                                 "same, or take another folder")
-        _map_shards(folder, index, range(len(index["shards"])))  # raises where one was lost or damaged
-    elif folder.is_dir() and any(folder.glob("*.npy")):
-        raise ValueError(f"out must be a new folder or one that prepare_shards made, {folder} has .npy files and no index.json")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_index(folder, index)
+    index = _begin_or_take_up(folder, about)
     if index["next"] is None:
         return index
 
@@ -246,7 +255,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
 
     def write() -> None:
         with _whole_file(_shard_path(folder, len(index["shards"]))) as temporary, open(temporary, "wb") as file:
-            # as np.save does, whose own way to write the numbers would not say why it fails
+            # what np.save does, but with Python's write, whose error says why: a full disk, for example
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(shard[:filled]))
             file.write(shard[:filled].data)
         index["shards"].append({"tokens": filled, "largest": int(shard[:filled].max())})
@@ -272,7 +281,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     _write_index(folder, index)
     return index
 
-# %% ../chapters/13_scaling_out.ipynb #cell-061
+# %% ../chapters/13_scaling_out.ipynb #cell-072
 class _ShardedIds:
     """The ids of several arrays, each (N,), as one sequence: `ids[a:b]` copies them into a Tensor (b - a,) int64."""
 
@@ -286,7 +295,7 @@ class _ShardedIds:
         start, stop, _ = where.indices(len(self))
         pieces, i = [], bisect.bisect_right(self.ends, start)  # the first part that ends after start
         while start < stop:
-            pieces.append(self.parts[i][start - self.ends[i]:][:stop - start])
+            pieces.append(self.parts[i][start - self.ends[i]:][:stop - start])  # below 0: counted from the end of part i
             start, i = start + len(pieces[-1]), i + 1
         return torch.from_numpy(np.concatenate(pieces, dtype=np.int64))
 
@@ -336,7 +345,7 @@ class TokenShards(GPTDatasetV1):
         """The largest of the token ids, as the index has it: to look for it would read every shard."""
         return self._largest
 
-# %% ../chapters/13_scaling_out.ipynb #cell-069
+# %% ../chapters/13_scaling_out.ipynb #cell-080
 @dataclass(frozen=True)
 class Ranks:
     """One process among those that train together.
@@ -429,7 +438,7 @@ def _roll_call(rank: int, world_size: int, store: dist.Store, error: BaseExcepti
     did = f"did not answer within {timeout_seconds:g} s" if late else gone
     return TimeoutError(f"{who} of {world_size} {did}, so all stop; started again, the run goes on from its last checkpoint")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-071
+# %% ../chapters/13_scaling_out.ipynb #cell-084
 @contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
     """A block that fails on all ranks if it fails on one; none leaves it before all have come to its end.
@@ -457,7 +466,7 @@ def together(ranks: Ranks) -> Iterator[None]:
     if failed:
         raise OSError(f"rank {failed[0]}: {errors[failed[0]]}")
 
-# %% ../chapters/13_scaling_out.ipynb #cell-073
+# %% ../chapters/13_scaling_out.ipynb #cell-086
 def _own_windows(step: int, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks) -> np.ndarray:
     """Which windows of the dataset this rank reads in `step`: (A, b), with b its part of the batch B."""
     own = range(ranks.rank, cfg.batch_size, ranks.world_size)
@@ -465,21 +474,17 @@ def _own_windows(step: int, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Rank
         return batch_windows(step, len(dataset), replace(cfg, batch_size=len(own)))
     return batch_windows(step, len(dataset), cfg)[:, own]
 
+# %% ../chapters/13_scaling_out.ipynb #cell-089
+def _backward(net: Any, windows: np.ndarray, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks) -> float:
+    """Add the gradient of the step's mean loss over all ranks, averaged by `net`; returns this rank's part of that loss.
 
-def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: GPTDatasetV1, cfg: TrainConfig,
-          step: int, ranks: Ranks, interrupts: list[int]) -> tuple[float, float, bool]:
-    """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one was told to stop."""
-    model.train()
-    torch.manual_seed(int(np.random.SeedSequence((cfg.seed, step, ranks.rank)).generate_state(1)[0]))  # dropout
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, cfg)
-    optimizer.zero_grad()
-    own_loss, rows = 0.0, _own_windows(step, dataset, cfg, ranks)
-    share = rows.shape[1] / (cfg.batch_size * len(rows))  # a micro-batch's, of all windows of the step
-    in_parts = net is model
-    for i, row in enumerate(rows):
+    net: the model in DistributedDataParallel, or one that `fully_shard` has taken apart. windows: (A, b), this rank's.
+    """
+    own_loss, share = 0.0, windows.shape[1] / (cfg.batch_size * len(windows))  # a micro-batch's, of the step's windows
+    in_parts = not isinstance(net, DistributedDataParallel)
+    for i, row in enumerate(windows):
         inputs, targets = (torch.stack(column) for column in zip(*[dataset[int(window)] for window in row]))
-        last = i + 1 == len(rows)
+        last = i + 1 == len(windows)
         if in_parts:
             net.set_requires_gradient_sync(last)
         with nullcontext() if last or in_parts else net.no_sync():
@@ -487,19 +492,28 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
                 loss = calc_loss_batch(inputs, targets, net, ranks.device)
             (loss * (share * ranks.world_size)).backward()  # the mean over the ranks divides by their number
         own_loss += loss.item() * share
+    return own_loss
+
+# %% ../chapters/13_scaling_out.ipynb #cell-091
+def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: GPTDatasetV1, cfg: TrainConfig,
+          step: int, ranks: Ranks, interrupts: list[int]) -> tuple[float, float, bool]:
+    """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one was told to stop."""
+    _begin_step(model, optimizer, cfg, step, ranks.rank)
+    own_loss = _backward(net, _own_windows(step, dataset, cfg, ranks), dataset, cfg, ranks)
     length = nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip)
     norm = (length.full_tensor() if isinstance(length, DTensor) else length).item()
-    told = torch.tensor([own_loss, len(interrupts)], dtype=torch.float64)
+    told = torch.tensor([own_loss, norm, len(interrupts)], dtype=torch.float64)
     dist.all_reduce(told)
-    mean_loss = told[0].item()
-    if not math.isfinite(mean_loss + norm):
-        with together(ranks):
-            raise FloatingPointError(f"step {step}: loss {mean_loss}, gradient norm {norm}; the weights are as before "
-                                     f"this step. A lower max_lr than {cfg.max_lr} may help")
-    optimizer.step()
-    return mean_loss, norm, told[1].item() > 0
+    loss, norms, stops = told.tolist()
+    try:
+        _end_step(optimizer, cfg, step, loss, norms / ranks.world_size)
+    except FloatingPointError:  # on all ranks, since all have the same sums
+        if ranks.rank > 0:
+            raise SystemExit(0)
+        raise
+    return loss, norm, stops > 0
 
-# %% ../chapters/13_scaling_out.ipynb #cell-075
+# %% ../chapters/13_scaling_out.ipynb #cell-095
 def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
     """Leave a part of each parameter on each rank; returns an optimiser of the parts, its state dealt out alike."""
     state = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
@@ -516,7 +530,7 @@ def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainCo
                             for key, value in state.get(name, {}).items()}
     return sharded
 
-
+# %% ../chapters/13_scaling_out.ipynb #cell-097
 def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig,
                   ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
     """The whole model and its optimiser on rank 0, on its CPU; the other ranks help, and get what they had."""
@@ -539,7 +553,7 @@ def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainC
         plain_optimizer.state[p] = state[name]
     return plain, plain_optimizer
 
-# %% ../chapters/13_scaling_out.ipynb #cell-077
+# %% ../chapters/13_scaling_out.ipynb #cell-099
 def _check_same_ranks(path: str | os.PathLike[str], world_size: int) -> None:
     """Raise where a checkpoint's run has another number of ranks. Reads the header only."""
     with suppress(SafetensorError):  # what is wrong with the file is told by load_checkpoint, which comes next
@@ -615,25 +629,24 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                           "ranks": world_size}
                 history.append(record)
                 due = (step + 1) % cfg.eval_every == 0 or step + 1 == cfg.max_steps
+                text, path = val_text if due else None, checkpoint_path if due or stop else None
                 whole: tuple[GPTModel, torch.optim.Optimizer] = model, optimizer
-                scored, saved = due and val_text is not None, (due or stop) and checkpoint_path is not None
-                if fsdp and (scored or saved):
+                if fsdp and (text is not None or path is not None):
                     whole = _gather_model(model, optimizer, cfg, ranks)
                 with together(ranks) if due or stop else nullcontext():
                     if ranks.rank == 0:
-                        if due and val_text is not None and tokenizer is not None:
-                            record["val_bpb"] = bits_per_byte(whole[0], val_text, tokenizer)
+                        if text is not None and tokenizer is not None:
+                            record["val_bpb"] = bits_per_byte(whole[0], text, tokenizer)
                         bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
                         bar.update()
                         if on_step is not None:
                             on_step(record)
-                        if checkpoint_path is not None and (due or stop):
-                            save_checkpoint(checkpoint_path, *whole, step=step + 1, train_config=cfg, history=history)
+                        if path is not None:
+                            save_checkpoint(path, *whole, step=step + 1, train_config=cfg, history=history)
                 if stop and ranks.rank > 0:
                     raise SystemExit(0)
                 if stop:
-                    where = "" if checkpoint_path is None else f"; saved to {checkpoint_path}, resume=True goes on"
-                    raise KeyboardInterrupt(f"stopped after step {step + 1} of {cfg.max_steps}{where}")
+                    raise KeyboardInterrupt(_stopped(step, cfg, checkpoint_path))
         finally:
             model.train(was_training)
     return history

@@ -245,25 +245,35 @@ def train_step(model: GPTModel, optimizer: torch.optim.Optimizer, micro_batches:
     if len(set(shapes)) != 1 or len(shapes[0]) != 2 or shapes[0][1] > model.cfg.context_length:
         raise ValueError("micro_batches must be one or more, all of one shape (B, T), T at most context_length "
                          f"{model.cfg.context_length}, got {shapes}")
-    model.train()
-    device = next(model.parameters()).device
-    # One 32-bit seed from two numbers: PyTorch's CPU generator would look at no more than 32 bits.
-    torch.manual_seed(int(np.random.SeedSequence((cfg.seed, step)).generate_state(1)[0]))
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, cfg)
-    optimizer.zero_grad()
-    loss_sum = 0.0
+    _begin_step(model, optimizer, cfg, step)
+    device, loss_sum = next(model.parameters()).device, 0.0
     for inputs, targets in micro_batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
             loss = calc_loss_batch(inputs, targets, model, device)
         (loss / len(micro_batches)).backward()
         loss_sum += loss.item()
+    mean_loss = loss_sum / len(micro_batches)
     norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
-    if not math.isfinite(loss_sum + norm):
-        raise FloatingPointError(f"step {step}: loss {loss_sum / len(micro_batches)}, gradient norm {norm}; the "
-                                 f"weights are as before this step. A lower max_lr than {cfg.max_lr} may help")
+    _end_step(optimizer, cfg, step, mean_loss, norm)
+    return mean_loss, norm
+
+
+def _begin_step(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int, *rank: int) -> None:
+    """Train mode, dropout seeded by run, step and (of many processes) rank, the step's learning rate, no gradients yet."""
+    model.train()
+    # One 32-bit seed from these numbers: PyTorch's CPU generator would look at no more than 32 bits.
+    torch.manual_seed(int(np.random.SeedSequence((cfg.seed, step, *rank)).generate_state(1)[0]))
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, cfg)
+    optimizer.zero_grad()
+
+
+def _end_step(optimizer: torch.optim.Optimizer, cfg: TrainConfig, step: int, loss: float, norm: float) -> None:
+    """Change the weights; raises FloatingPointError, and changes none, where loss or gradient norm is not finite."""
+    if not math.isfinite(loss + norm):
+        raise FloatingPointError(f"step {step}: loss {loss}, gradient norm {norm}; the weights are as before this step. "
+                                 f"A lower max_lr than {cfg.max_lr} may help")
     optimizer.step()
-    return loss_sum / len(micro_batches), norm
 
 # %% ../chapters/07_training.ipynb #cell-055
 def save_checkpoint(path: str | os.PathLike[str], model: GPTModel,
@@ -486,11 +496,16 @@ def train(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, *, val_text:
                     save_checkpoint(checkpoint_path, model, optimizer, step=step + 1, train_config=cfg,
                                     history=history)
                 if interrupts:
-                    saved = "" if checkpoint_path is None else f"; saved to {checkpoint_path}, resume=True goes on"
-                    raise KeyboardInterrupt(f"stopped after step {step + 1} of {cfg.max_steps}{saved}")
+                    raise KeyboardInterrupt(_stopped(step, cfg, checkpoint_path))
         finally:
             model.train(was_training)
     return history
+
+
+def _stopped(step: int, cfg: TrainConfig, checkpoint_path: str | os.PathLike[str] | None) -> str:
+    """What a run that was interrupted says."""
+    saved = "" if checkpoint_path is None else f"; saved to {checkpoint_path}, resume=True goes on"
+    return f"stopped after step {step + 1} of {cfg.max_steps}{saved}"
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import ast
 import importlib
 import os
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import chapters  # noqa: E402  tools/chapters.py, which also makes the notebooks
+from browser import find_chromium  # noqa: E402  tools/browser.py
 
 # Tests that are left out unless asked for: marker -> (option, what it costs).
 OPT_IN = {"slow": ("--runslow", "minutes and gigabytes, for GPT-2's larger sizes, texts of 2 GB and runs killed fifty times"),
@@ -105,15 +105,6 @@ def top_level_names(source):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
     return names
-
-
-def find_chromium(playwright):
-    """The path of a Chromium: from GPTBOOK_CHROMIUM, the PATH, the usual place on macOS, or playwright's own."""
-    candidates = [os.environ.get("GPTBOOK_CHROMIUM")]
-    candidates += [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")]
-    candidates += ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-                   playwright.chromium.executable_path]
-    return next((c for c in candidates if c and Path(c).exists()), None)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,9 @@ TOGETHER = """
     from pathlib import Path
     import torch
     import torch.distributed as dist
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
     from torch.nn.parallel import DistributedDataParallel
+    from gptbook import distributed
     from test_13_distributed import CASES, FOUR, LETTERS, RATES, RUN, SIZES, TEXT, UNION, VARIANTS, flat, new_dataset, new_model
     from gptbook.distributed import Ranks, TokenShards, average_gradients, process_group, together, train_distributed
     from gptbook.train import TrainConfig, calc_loss_batch, load_checkpoint, make_optimizer, save_checkpoint, train
@@ -130,6 +132,21 @@ TOGETHER = """
             report["gradients"] = max((a.grad - b.grad).abs().max().item() for a, b in pairs)
             del ddp
             report["no gradient"] = outcome(lambda: average_gradients(new_model()))
+
+            # ... and train_distributed sends each of them once a step, however many micro-batches there are
+            sent = []
+            def counted(state, bucket):
+                sent.append(bucket.buffer().numel())
+                return allreduce_hook(dist.group.WORLD, bucket)
+            class Counted(DistributedDataParallel):
+                def __init__(self, *arguments, **options):
+                    super().__init__(*arguments, **options)
+                    self.register_comm_hook(None, counted)
+            distributed.DistributedDataParallel = Counted
+            model = new_model()
+            train_distributed(model, dataset, replace(RUN, max_steps=3, accumulation_steps=4), ranks, progress=False)
+            distributed.DistributedDataParallel = DistributedDataParallel
+            report["sent"] = sum(sent) / sum(p.numel() for p in model.parameters())
 
             # 3. dropout differs between ranks that read the same window, and repeats
             one = type(dataset)(TEXT[:17], LETTERS, 16, 1)
@@ -207,6 +224,11 @@ TOGETHER = """
             broken = new_model()
             broken.final_norm.scale.data[0] = torch.inf
             fails("infinite", model=broken)
+            broken = new_model()
+            def break_gradient(g):
+                return g * torch.inf if ranks.rank == 1 else g
+            broken.final_norm.scale.register_hook(break_gradient)  # the loss stays finite
+            fails("infinite gradient on rank 1", model=broken)
             def callback(record):
                 raise KeyError("of the caller")
             fails("callback", cfg=replace(cfg, eval_every=1), on_step=callback)
@@ -227,16 +249,28 @@ TOGETHER = """
 """
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def outcome(request, tmp_path_factory):
-    """(world size, folder, report) of one start of torchrun that goes through every case: importing PyTorch takes seconds."""
-    folder = tmp_path_factory.mktemp(f"ranks{request.param}")
-    (folder / "together.py").write_text(textwrap.dedent(TOGETHER))
-    (folder / "text.txt").write_text(TEXT)
-    prepare_shards([folder / "text.txt"], folder / "tokens", LETTERS, shard_tokens=60)
-    done = run(torchrun(request.param, folder / "together.py", folder))
-    assert done.returncode == 0, done.stderr
-    return request.param, folder, json.loads((folder / "report.json").read_text())
+@pytest.fixture(scope="module")
+def outcome_of(tmp_path_factory):
+    """(folder, report) of one start of torchrun that goes through every case: importing PyTorch takes seconds."""
+    found = {}
+
+    def by_many(world_size):
+        if world_size not in found:
+            folder = tmp_path_factory.mktemp(f"ranks{world_size}")
+            (folder / "together.py").write_text(textwrap.dedent(TOGETHER))
+            (folder / "text.txt").write_text(TEXT)
+            prepare_shards([folder / "text.txt"], folder / "tokens", LETTERS, shard_tokens=60)
+            done = run(torchrun(world_size, folder / "together.py", folder))
+            assert done.returncode == 0, done.stderr
+            found[world_size] = folder, json.loads((folder / "report.json").read_text())
+        return found[world_size]
+
+    return by_many
+
+
+@pytest.fixture
+def of_two(outcome_of):
+    return outcome_of(2)
 
 
 @pytest.fixture(scope="module")
@@ -254,11 +288,9 @@ def alone():
     return by_one
 
 
-@pytest.mark.parametrize("variant, dtype, size, fsdp", CASES)
-def test_many_train_what_one_trains(outcome, alone, variant, dtype, size, fsdp):
-    world_size, folder, report = outcome
-    if world_size == 4 and (variant, dtype, size, fsdp) not in FOUR:
-        pytest.skip("shown with two ranks")
+@pytest.mark.parametrize("world_size, variant, dtype, size, fsdp", [(2, *case) for case in CASES] + [(4, *case) for case in FOUR])
+def test_many_train_what_one_trains(outcome_of, alone, world_size, variant, dtype, size, fsdp):
+    folder, report = outcome_of(world_size)
     limit = {"float32": 1e-6, "float64": 1e-12}[dtype]
     name = f"{variant} {dtype} {size} {fsdp}"
     checkpoint = load_checkpoint(folder / name, attention=VARIANTS[variant][0])
@@ -272,20 +304,18 @@ def test_many_train_what_one_trains(outcome, alone, variant, dtype, size, fsdp):
         assert (flat(checkpoint.model) - flat(whole.model)).abs().max() < limit
 
 
-def only_two(outcome):
-    if outcome[0] != 2:
-        pytest.skip("shown with two ranks")
-    return outcome[1], outcome[2]
-
-
-def test_gradients_averaged_by_hand_are_those_of_ddp(outcome):
-    _, report = only_two(outcome)
+def test_gradients_averaged_by_hand_are_those_of_ddp(of_two):
+    _, report = of_two
     assert report["gradients"] < 1e-15
     assert all(told.startswith("ValueError") and "tok_emb" in told for told in report["no gradient"])
 
 
-def test_shards_of_two_ranks_have_the_gradient_of_all_their_windows(outcome):
-    folder, report = only_two(outcome)
+def test_gradients_are_sent_once_a_step(of_two):
+    assert of_two[1]["sent"] == 3  # steps, of four micro-batches each
+
+
+def test_shards_of_two_ranks_have_the_gradient_of_all_their_windows(of_two):
+    folder, report = of_two
     windows = []
     for rank, size in ((0, 2), (1, 1)):  # of each three windows
         own = TokenShards(folder / "tokens", LETTERS, 16, 5, rank=rank, world_size=2)
@@ -300,13 +330,13 @@ def test_shards_of_two_ranks_have_the_gradient_of_all_their_windows(outcome):
         assert (saved.optimizer_state[name]["exp_avg"] / (1 - UNION.betas[0]) - p.grad).abs().max() < 1e-12, name
 
 
-def test_dropout_differs_between_ranks_and_repeats(outcome):
-    assert only_two(outcome)[1]["dropout"] == {"repeats": True, "differs": True, "same window": True}
+def test_dropout_differs_between_ranks_and_repeats(of_two):
+    assert of_two[1]["dropout"] == {"repeats": True, "differs": True, "same window": True}
 
 
 @pytest.mark.parametrize("fsdp", [False, True])
-def test_a_stopped_run_goes_on_to_the_same_bits(outcome, fsdp):
-    folder, report = only_two(outcome)
+def test_a_stopped_run_goes_on_to_the_same_bits(of_two, fsdp):
+    folder, report = of_two
     assert report[f"unbroken {fsdp}"] == ["ok", "ok"]
     told, quiet = report[f"stopped {fsdp}"]
     assert told.startswith("KeyboardInterrupt: stopped after step 5 of 12") and quiet == "SystemExit: 0"
@@ -320,12 +350,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(outcome, fsdp):
     assert report["scores True"] == report["scores False"]  # scored in parts or whole
 
 
-def test_what_goes_wrong_is_told_once_and_changes_nothing(outcome):
-    folder, report = only_two(outcome)
+def test_what_goes_wrong_is_told_once_and_changes_nothing(of_two):
+    folder, report = of_two
     words = {"batch of one": ["ValueError", "batch_size", "2", "got 1"], "shards of rank 0": ["ValueError", "rank"],
              "shards of three": ["ValueError", "rank", "3"], "other shape": ["ValueError", "emb_dim"],
              "other rate": ["ValueError", "max_lr"], "of one process": ["ValueError", "world size 1", "2"],
              "no folder": ["FileNotFoundError", "none"], "infinite": ["FloatingPointError", "step 0"],
+             "infinite gradient on rank 1": ["FloatingPointError", "step 0", "gradient norm inf"],
              "callback": ["KeyError", "of the caller"], "full": ["OSError", "File too large", "nothing was written"],
              "elsewhere": ["OSError", "rank 1: FileNotFoundError: no such text"]}
     assert set(report["wrong"]) == set(words) and not report["left"]
@@ -346,8 +377,8 @@ def test_a_world_of_one_is_train(tmp_path):
     assert torch.equal(flat(models[0]), flat(models[1])) and histories[0] == histories[1]
 
 
-def test_one_process_refuses_the_checkpoint_of_two(outcome):
-    folder, _ = only_two(outcome)
+def test_one_process_refuses_the_checkpoint_of_two(of_two):
+    folder, _ = of_two
     model = new_model()
     with pytest.raises(ValueError, match="world size 2, this one 1"):
         train_distributed(model, new_dataset(), replace(RUN, max_steps=4, eval_every=2), Ranks(),
@@ -732,7 +763,8 @@ def test_under_torchrun_an_error_is_told_once_and_ends_all(tmp_path):
 
 
 ALONE = """
-    import signal
+    import signal, sys
+    import torch
     from test_13_distributed import RUN, new_dataset, new_model
     from dataclasses import replace
     from gptbook.distributed import process_group, train_distributed
@@ -740,18 +772,24 @@ ALONE = """
     def on_step(record):
         raise KeyError("of the caller")
 
+    model, options = new_model(), {"on_step": on_step}
+    if sys.argv[1] != "callback":
+        model.final_norm.scale.data[0] = torch.inf
+        options = {"fsdp": sys.argv[1] == "parts"}
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends when one has ended: let the other end by itself
     with process_group(600) as ranks:
-        train_distributed(new_model(), new_dataset(), replace(RUN, max_steps=1000, eval_every=100), ranks, progress=False,
-                          on_step=on_step)
+        train_distributed(model, new_dataset(), replace(RUN, max_steps=1000, eval_every=100), ranks, progress=False, **options)
 """
 
 
-def test_an_error_between_the_ranks_meetings_ends_all_at_once(tmp_path):
+@pytest.mark.parametrize("what, error", [("callback", "KeyError: 'of the caller'"), ("infinite", "FloatingPointError: step 0"),
+                                         ("parts", "FloatingPointError: step 0")])
+def test_an_error_between_the_ranks_meetings_ends_all_at_once(what, error, tmp_path):
     script = tmp_path / "alone.py"
     script.write_text(textwrap.dedent(ALONE))
-    told, err = told_at_the_end(torchrun(2, script), script, rb"^(\w*: |\[rank\d\]: )*KeyError: .*\n")
-    assert "of the caller" in told and "did not answer" not in err and "is gone" not in err and "KeyError: " not in err
+    kind = error.split(":")[0]
+    told, err = told_at_the_end(torchrun(2, script, what), script, rb"^(\w*: |\[rank\d\]: )*%s: .*\n" % kind.encode())
+    assert error in told and "did not answer" not in err and "is gone" not in err and kind + ": " not in err
 
 
 # Each command line is a meeting of its own: `process_group` keeps what one restart of torchrun leaves on the notice board

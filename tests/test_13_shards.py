@@ -266,6 +266,24 @@ def undo(folder, shards_left, shard_tokens=20):
     (folder / "index.json").write_text(json.dumps(index))
 
 
+@pytest.mark.parametrize("damage, error, words", [
+    ("no index", ValueError, "no index.json"), ("lost", FileNotFoundError, "00001.npy"), ("short", ValueError, "is not whole")])
+def test_a_folder_that_cannot_be_taken_up_stays_as_it_is(tmp_path, damage, error, words):
+    texts, folder = small_folder(tmp_path)
+    undo(folder, 3)
+    shard = folder / "00001.npy"
+    if damage == "no index":
+        (folder / "index.json").unlink()
+    elif damage == "lost":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:-20])
+    before = contents(folder)
+    with pytest.raises(error, match=words):
+        prepare_shards(texts, folder, austen_tokenizer(), shard_tokens=20)
+    assert contents(folder) == before
+
+
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("what, words", [
     ("content", ["other texts", "changed: 1.txt", "another folder"]), ("length", ["changed: 0.txt"]), ("order", ["another order"]),

@@ -6,9 +6,11 @@ import importlib.util
 import io
 import re
 
+import nbformat
 import pytest
 import torch
 from conftest import NOTEBOOKS, ROOT, cells, read, without_magics
+from nbclient import NotebookClient
 
 from gptbook import exercises
 
@@ -119,3 +121,45 @@ def test_a_check_that_stumbles_says_what_was_returned(monkeypatch):
     hint = exercises.verdict("0.0", answer)
     assert hint.startswith("answer(3) returned a list of length 1, which does not fit (AttributeError: ")
     assert "docstring" in hint
+
+
+READER = """
+def lines_of(n, rank, world_size):
+    return n * rank // world_size, n * (rank + 1) // world_size
+exercises.check("13.1", lines_of)
+"""
+
+
+def typed(folder, *sources):
+    """What a notebook in `folder` prints, cell by cell."""
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(nb, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    return ["".join(output.text for output in cell.outputs) for cell in nb.cells]
+
+
+def test_what_the_reader_solves_is_noted_and_shown(tmp_path):
+    wrong = READER.replace("(rank + 1)", "rank")
+    *_, before, _, of_the_book, _, mine, after = typed(
+        tmp_path, "from gptbook import exercises", "exercises.progress()", wrong, "# Solution 13.1" + READER,
+        "assert not exercises.solved()", READER, "exercises.progress()")
+    total = len(exercises._checks)
+    assert f"together: 0 of {total}" in before and of_the_book == "Exercise 13.1: correct.\n"
+    assert mine == f"Exercise 13.1: correct. You have solved 1 of {total}; progress.ipynb shows which.\n"
+    assert "13.1 done" in after and after.count("done") == 1 and f"together: 1 of {total}" in after
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+    *_, again, kept = typed(tmp_path, "from gptbook import exercises",
+                            'written = exercises.PROGRESS.write_text(\'{"13.1": "2020-02-20", "99.1": "x"}\')',
+                            READER, "print(exercises.solved())")
+    assert "solved 1 of" in again and kept == "{'13.1': '2020-02-20'}\n"  # the first day stays
+    # ... a file that is damaged is told, and left alone
+    (tmp_path / "progress.json").write_text("[")
+    told = typed(tmp_path, "from gptbook import exercises", READER)[-1]
+    assert told.startswith("Exercise 13.1: correct. (Not noted in progress.json: ") and "delete it to begin anew" in told
+    assert (tmp_path / "progress.json").read_text() == "["
+
+
+def test_the_page_of_progress_is_empty_as_stored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exercises.progress()
+    page = nbformat.read(ROOT / "chapters" / "progress.ipynb", as_version=4)
+    assert [output.text for cell in page.cells for output in cell.get("outputs", [])] == [capsys.readouterr().out]

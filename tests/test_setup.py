@@ -12,7 +12,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-TARGETS = ["book", "test", "lab", "chapters", "export", "figures", "bench", "clean"]
+TARGETS = ["book", "pdf", "test", "lab", "chapters", "export", "figures", "bench", "clean"]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 

@@ -1,6 +1,11 @@
 """The site: it builds without a warning, and what is built works offline, for everybody, in light and in dark."""
 
+import copy
+import importlib
+import inspect
+import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -8,35 +13,40 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import NOTEBOOKS, ROOT, cells
+from conftest import NOTEBOOKS, ROOT, cells, each_chapter, module_of, public_names
+from pypdf import PdfReader
 
-# Light: every rule that axe-core has for levels A and AA, and its advice. Dark: the rules that colours can break.
-RULES = {"light": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"],
-         "dark": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-MODES = tuple(RULES)
-# Ten thousand coloured tokens of code would keep axe-core busy for minutes: leave one of each kind in its span.
-ONE_TOKEN_OF_EACH_KIND = """() => {
-    const seen = new Set();
-    for (const span of document.querySelectorAll(".highlight pre span")) {
-        const kind = (span.closest(".cell_output") ? "output " : "input ") + span.className;
-        if (seen.has(kind)) span.replaceWith(...span.childNodes); else seen.add(kind);
-    }
-    document.body.normalize();
-}"""
+import site_reference  # of tools/, which conftest puts on the path
+from browser import prepare_for_axe, violations
+
+# Each page is checked in two of the four, wide and light, narrow and dark; a page of each kind also in the other two.
+# benchmarks/site.py checks every page in all four.
+VIEWS = [("light", 1280), ("dark", 360)]
+OTHER_VIEWS = [("dark", 1280), ("light", 360)]
+OF_EACH_KIND = ["index", "04_kv_cache", "reference", "notation"]
+MAX_BYTES = 1_500_000  # of a page with all that it loads, besides its figures
 PATIENCE = 180_000  # milliseconds, for a machine that is busy with something else
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
+def build():
+    """A function that builds the site into a folder, with these environment variables, and returns the folder of its pages."""
+
+    def to(folder, **environment):
+        jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+        done = subprocess.run([*jupyter_book, "build", str(ROOT), "-W", "-n", "--keep-going", "--path-output", str(folder)],
+                              capture_output=True, text=True, env={**os.environ, **environment})
+        assert done.returncode == 0, done.stderr or done.stdout
+        return folder / "_build" / "html"
+
+    return to
+
+
+@pytest.fixture(scope="session")
+def site(build, tmp_path_factory):
     """The folder of the built pages."""
-    folder = tmp_path_factory.mktemp("site")
-    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    done = subprocess.run([*jupyter_book, "build", str(ROOT), "-W", "-n", "--keep-going", "--path-output", str(folder)],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr or done.stdout
-    return folder / "_build" / "html"
+    return build(tmp_path_factory.mktemp("site"), GPTBOOK_REPOSITORY_URL="")
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +63,16 @@ class Visit:
     requests: list = field(default_factory=list)
     errors: list = field(default_factory=list)
     formulas: int = 0
-    raw_formulas: list = field(default_factory=list)
+    fonts: list = field(default_factory=list)
     open_solutions: int = 0
-    too_wide: dict = field(default_factory=dict)
+    too_wide: list = field(default_factory=list)
     violations: dict = field(default_factory=dict)
 
 
 @pytest.fixture(scope="session")
 def visits(browser, parsed):
     """{path: Visit} of every page, opened from its file, in light and in dark, wide and narrow."""
-    found, axe = {}, Axe()
+    found = {}
     for path in parsed:
         visit = found[path] = Visit(path.as_uri())
         context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
@@ -71,27 +81,16 @@ def visits(browser, parsed):
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.goto(visit.url)
-        if page.locator(".math").count():
-            page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
-            page.evaluate("() => MathJax.startup.promise.then(() => 0)")
-        visit.formulas = page.locator("mjx-container").count()
-        visit.raw_formulas = page.evaluate(
-            "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
-            ".map(m => m.textContent)")
+        page.evaluate("() => document.fonts.ready.then(() => 0)")
+        visit.formulas = page.locator(".math math").evaluate_all(
+            "all => all.filter(m => m.getBoundingClientRect().width > 2 && m.getBoundingClientRect().height > 4).length")
+        visit.fonts = page.evaluate("() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
         visit.open_solutions = page.locator(".tag_solution details[open]").count()
-        page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        page.evaluate(ONE_TOKEN_OF_EACH_KIND)
-        for mode in MODES:
-            page.emulate_media(color_scheme=mode)
-            page.wait_for_function(f"document.documentElement.dataset.theme === '{mode}'")
-            page.wait_for_timeout(500)  # the theme fades colours over
-            # What scrolls must take the focus; that one rule would have it otherwise.
-            options = {"resultTypes": ["violations"], "runOnly": RULES[mode]}
-            if mode == "light":
-                options["rules"] = {"focus-order-semantics": {"enabled": False}}
-            visit.violations[mode] = axe.run(page, options=options).response["violations"]
-        page.set_viewport_size({"width": 360, "height": 800})
-        visit.too_wide = page.evaluate("() => ({page: document.documentElement.scrollWidth, screen: innerWidth})")
+        prepare_for_axe(page)
+        for scheme, width in VIEWS + OTHER_VIEWS * (path.stem in OF_EACH_KIND):
+            visit.violations[scheme, width] = violations(page, scheme, width)
+            across = page.evaluate("document.documentElement.scrollWidth")
+            visit.too_wide += [(scheme, width, across)] * (across > width)
         context.close()
     return found
 
@@ -107,31 +106,41 @@ def test_no_page_throws_an_error(visits):
     assert not [(visit.url, visit.errors) for visit in visits.values() if visit.errors]
 
 
-def test_formulas_are_rendered(visits, parsed):
+def test_formulas_are_drawn_in_their_font(visits, parsed):
     for path, soup in parsed.items():
-        assert visits[path].formulas >= len(soup.select(".math")), f"{path.name}: raw {visits[path].raw_formulas}"
-        assert not visits[path].raw_formulas
-        article = soup.select_one("article")
+        wanted = len(soup.select(".math"))
+        assert visits[path].formulas == wanted, f"{path.name}: {visits[path].formulas} of {wanted} formulas are drawn"
+        assert not wanted or any("gptbook Math" in font for font in visits[path].fonts), f"{path.name}: {visits[path].fonts}"
+        assert all(math["alttext"] for math in soup.select("math"))
+        article = copy.copy(soup.select_one("article"))
         for element in article.select("pre, code, .math, script, style") if article else []:
             element.extract()
         left = re.findall(r"\$[^$\n]*\\[a-z]+[^$\n]*\$|\\(?:frac|mathrm|begin)\b", article.get_text() if article else "")
         assert not left, f"{path.name}: {left} is not recognised as a formula"
-    assert sum(visit.formulas for visit in visits.values()) > 0
+    assert sum(visit.formulas for visit in visits.values()) > 300
 
 
-def test_every_image_says_what_it_shows(site):
-    for path in sorted(site.rglob("*.html")):
-        for image in BeautifulSoup(path.read_text("utf-8"), "html.parser").select("img"):
+@each_chapter
+def test_figures_and_formulas_of_a_chapter_are_numbered(path, parsed):
+    chapter, soup = int(path.name[:2]), next(soup for page, soup in parsed.items() if page.stem == path.stem)
+    figures = [caption.get_text() for caption in soup.select("figure figcaption .caption-text")]
+    assert figures and all(text.startswith(f"Figure {chapter}.{i}. ") for i, text in enumerate(figures, start=1)), figures
+    formulas = [formula.get_text(strip=True) for formula in soup.select("div.math > .eqno")]
+    assert formulas == [f"({chapter}.{i + 1})" for i in range(len(soup.select("div.math")))]
+
+
+def test_every_image_says_what_it_shows(parsed):
+    for path, soup in parsed.items():
+        for image in soup.select("img"):
             alt = image.get("alt", "")
             assert len(alt.split()) > 2 and not re.search(r"\.(svg|png|jpe?g)$|[\\/]|^_", alt), \
                 f"{path.name}: {image.get('src')} has the alternative text {alt!r}"
 
 
-def test_every_link_leads_somewhere(site):
-    pages = {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in site.rglob("*.html")}
-    anchors = {path: {e[a] for a in ("id", "name") for e in soup.select(f"[{a}]")} for path, soup in pages.items()}
+def test_every_link_leads_somewhere(site, parsed):
+    anchors = {path: {e[a] for a in ("id", "name") for e in soup.select(f"[{a}]")} for path, soup in parsed.items()}
     dead, internal = [], 0
-    for path, soup in pages.items():
+    for path, soup in parsed.items():
         for element, attribute in [(e, a) for a in ("href", "src") for e in soup.select(f"[{a}]")]:
             link = urlsplit(element[attribute])
             if link.scheme or link.netloc:
@@ -154,24 +163,264 @@ def test_search_finds_layernorm(browser, site):
     assert "02_layers" in found
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_everybody_can_use_it(visits, mode):
+@pytest.mark.parametrize("scheme, width", VIEWS + OTHER_VIEWS)
+def test_everybody_can_use_it(visits, scheme, width):
     # Everything that axe-core knows counts, not only what it calls serious.
-    said = [f"{visit.url} in {mode}: {v['impact']} {v['id']}: {v['help']}\n"
-            + "\n".join(f"    {node['html'][:200]}" for node in v["nodes"][:5])
-            for visit in visits.values() for v in visit.violations[mode]]
+    seen = {visit.url: visit.violations[scheme, width] for visit in visits.values() if (scheme, width) in visit.violations}
+    assert len(seen) >= len(OF_EACH_KIND)
+    said = [f"{url} in {scheme}, {width} wide: {v['impact']} {v['id']}: {v['help']}\n"
+            + "\n".join(f"    {node['html'][:200]}" for node in v["nodes"][:5]) for url, found in seen.items() for v in found]
     assert not said, "\n".join(said)
 
 
-def test_pages_fit_a_narrow_screen(visits):
-    wide = {visit.url: visit.too_wide for visit in visits.values() if visit.too_wide["page"] > visit.too_wide["screen"]}
-    assert not wide
+def test_pages_fit_their_screen(visits):
+    assert not {visit.url: visit.too_wide for visit in visits.values() if visit.too_wide}
+
+
+def test_pages_are_light(visits):
+    heavy = {}
+    for visit in visits.values():
+        files = {unquote(urlsplit(url).path) for url in visit.requests if url.startswith("file:") and "/_images/" not in url}
+        weight = sum(Path(file).stat().st_size for file in files)
+        if weight > MAX_BYTES or not files:
+            heavy[visit.url] = weight
+    assert not heavy, heavy
 
 
 def test_solutions_are_folded(visits, parsed):
     for notebook in NOTEBOOKS:
         path = next(p for p in parsed if p.stem == notebook.stem)
-        folds = BeautifulSoup(path.read_text("utf-8"), "html.parser").select(".tag_solution > details > summary")
+        folds = parsed[path].select(".tag_solution > details > summary")
         assert len(folds) == len(cells(notebook, "code", "solution")) > 0
         assert all(re.fullmatch(r"(\s*Solution \d+\.\d+\s*)+", fold.get_text()) for fold in folds)
         assert visits[path].open_solutions == 0
+
+
+def open_page(browser, path, **context):
+    """A page of the site, with the animations off."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **context).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(path.as_uri())
+    return page
+
+
+MARK_CONTROLS = """() => {
+    const controls = [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(e =>
+        e.checkVisibility({visibilityProperty: true}) && !e.closest("details:not([open]) > :not(summary)") && e.getClientRects().length && e.tabIndex >= 0 && !e.disabled);
+    controls.forEach((e, i) => { e.dataset.control = i; });
+    return controls.map(e => e.outerHTML.slice(0, 160));
+}"""
+FOCUSED = """() => {
+    const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+    let opacity = 1;
+    for (let up = e; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
+    const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 || style.boxShadow !== "none";
+    return {control: e.dataset.control, body: e === document.body, seen: ring && opacity > 0.4 && box.width > 0 && box.height > 0};
+}"""
+
+
+@pytest.mark.parametrize("name", ["index.html", "chapters/04_kv_cache.html", "appendix/notation.html"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(browser, site, name, width):
+    page = open_page(browser, site / name)
+    page.set_viewport_size({"width": width, "height": 900})
+    controls, reached, unseen = page.evaluate(MARK_CONTROLS), set(), set()
+    for _ in range(len(controls) + 20):
+        page.keyboard.press("Tab")
+        at = page.evaluate(FOCUSED)
+        if at["body"]:
+            break
+        if at["control"] is not None:
+            reached.add(int(at["control"]))
+            unseen |= set() if at["seen"] else {int(at["control"])}
+    # The theme has code be a stop until it has found that it does not scroll.
+    gone = set(page.evaluate("() => [...document.querySelectorAll('[data-control]')].filter(e => e.tabIndex < 0).map(e => +e.dataset.control)"))
+    page.context.close()
+    assert len(controls) > 5 and not [controls[i] for i in range(len(controls)) if i not in reached | gone]
+    assert not [controls[i] for i in unseen], "the focus is not to be seen"
+
+
+def test_the_switch_and_the_drawers_work_by_keyboard(browser, site):
+    page = open_page(browser, site / "index.html", color_scheme="light")
+    before = page.evaluate("document.documentElement.dataset.mode")
+    page.focus(".theme-switch-button")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.mode") != before
+    page.set_viewport_size({"width": 360, "height": 900})
+    link = page.locator(".bd-sidebar-primary a", has_text="7. Training")
+    assert not link.is_visible()
+    page.focus("button.primary-toggle")
+    page.keyboard.press("Enter")
+    link.wait_for(state="visible")
+    page.context.close()
+
+
+def test_nobody_is_moved_about_who_asks_for_stillness(browser, site):
+    page = open_page(browser, site / "chapters" / "04_kv_cache.html")
+    moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter(e => {
+        const s = getComputedStyle(e), longest = times => Math.max(...times.split(",").map(parseFloat));
+        return longest(s.transitionDuration) > 0.01 || longest(s.animationDuration) > 0.01 || s.scrollBehavior === "smooth";
+    }).map(e => e.outerHTML.slice(0, 100))""")
+    page.context.close()
+    assert not moving, moving[:5]
+
+
+@each_chapter
+def test_words_of_the_glossary_are_explained_at_their_first_use(path, parsed):
+    soup = next(soup for page, soup in parsed.items() if page.stem == path.stem)
+    glossary = next(soup for page, soup in parsed.items() if page.stem == "notation")
+    known = {term["id"]: term for term in glossary.select("dl.glossary dt")}
+    terms = soup.select("a.term")
+    targets = [term["href"].split("#")[1] for term in terms]
+    assert len(terms) >= 5 and len(set(targets)) == len(targets) and set(targets) <= set(known)
+    for term, target in zip(terms, targets):
+        definition = known[target].find_next_sibling("dd")
+        said = BeautifulSoup(term["data-definition"], "html.parser")
+        assert said.get_text(strip=True) == definition.get_text(strip=True) != ""
+        assert not term.find_parent(["a", "h1", "h2", "h3", "pre", "code", "math", "figcaption"])
+
+
+def test_a_definition_appears_on_hover_focus_and_touch_and_goes_with_escape(browser, site):
+    page = open_page(browser, site / "chapters" / "07_training.html")
+    box, term = page.locator("#book-definition"), page.locator("a.term").nth(2)
+    page.locator("a.term").first.wait_for()
+    assert not box.is_visible()
+    term.hover()
+    box.wait_for(state="visible")
+    assert box.inner_text().startswith("The number that training makes smaller")
+    box.hover()  # the pointer may go onto it
+    page.wait_for_timeout(500)
+    assert box.is_visible()
+    page.mouse.move(2, 2)
+    box.wait_for(state="hidden")
+
+    term.focus()
+    box.wait_for(state="visible")
+    assert term.get_attribute("aria-describedby") == box.get_attribute("id") and box.get_attribute("role") == "tooltip"
+    assert not violations(page, "light", 1280, within="article p")
+    page.keyboard.press("Escape")
+    assert not box.is_visible() and page.evaluate("document.activeElement.className") == "term"
+    page.context.close()
+
+    page = open_page(browser, site / "chapters" / "07_training.html", has_touch=True)
+    page.set_viewport_size({"width": 360, "height": 700})
+    box, term = page.locator("#book-definition"), page.locator("a.term").nth(2)
+    term.scroll_into_view_if_needed()
+    term.tap()
+    box.wait_for(state="visible")
+    assert page.url.endswith("07_training.html")
+    place = box.bounding_box()
+    assert place["x"] >= 0 and place["x"] + place["width"] <= 360 and place["y"] >= 0
+    term.tap()
+    page.wait_for_url("**/appendix/notation.html#term-loss")
+    page.context.close()
+
+
+def plain(text):
+    """Text without the differences that typesetting makes: spaces, quotes, dashes, backquotes."""
+    return re.sub(r"[\s`'\"“”‘’…–—.-]+", "", text)
+
+
+@each_chapter
+def test_the_reference_has_every_name_with_its_words_and_its_cell(path, parsed):
+    pages = {page.stem: soup for page, soup in parsed.items()}
+    module, chapter = module_of(path), pages[path.stem]
+    up = chapter.select_one(".chapter-links a")
+    assert up["href"] == f"../appendix/reference.html#gptbook.{module}" and pages["reference"].find(id=f"gptbook.{module}")
+    for name in public_names(module):
+        section = pages["reference"].find(id=f"gptbook.{module}.{name}")
+        assert section and name in section.select_one("pre").get_text()
+        place = chapter.find(id=section.select_one(".defined-in a")["href"].split("#")[1])
+        cell = place if "cell_input" in place.get("class", []) else place.find_parent(class_="cell_input")
+        assert re.search(rf"^((class|def) {name}\b|{name}\b.* = )", cell.select_one("pre").get_text(), flags=re.M), name
+        found = getattr(importlib.import_module(f"gptbook.{module}"), name)
+        if inspect.isfunction(found) or inspect.isclass(found):
+            assert plain(inspect.getdoc(found)) in plain(section.get_text()), name
+        if inspect.isclass(found):
+            methods = [n for n, v in vars(found).items() if not n.startswith("_") and inspect.isfunction(v)
+                       and v.__code__.co_filename == inspect.getfile(found)]
+            assert all(section.find(id=f"gptbook.{module}.{name}.{method}") for method in methods), name
+
+
+@each_chapter
+def test_a_chapter_leads_to_its_notebook_and_its_neighbours(path, site, parsed):
+    page = site / "chapters" / f"{path.stem}.html"
+    download = parsed[page].select_one(".chapter-links a[download]")
+    assert (page.parent / download["href"]).read_bytes() == path.read_bytes()
+    neighbours = {a["title"].split()[0]: Path(a["href"]).stem for a in parsed[page].select(".prev-next-area a")}
+    i = NOTEBOOKS.index(path)
+    assert neighbours["previous"] == (NOTEBOOKS[i - 1].stem if i else "index")
+    assert i + 1 == len(NOTEBOOKS) or neighbours["next"] == NOTEBOOKS[i + 1].stem
+
+
+def test_code_has_copy_buttons(browser, site):
+    page = open_page(browser, site / "chapters" / "04_kv_cache.html")
+    page.wait_for_selector("button.copybtn", state="attached")
+    cells_without = page.locator(".cell_input .highlight:not(:has(button.copybtn))").count()
+    page.context.close()
+    assert cells_without == 0
+
+
+def test_edit_and_run_appear_where_a_repository_is_named(build, parsed, tmp_path):
+    words = ["Edit this page", "Run on Binder"]
+    assert not [path for path, soup in parsed.items() if any(word in soup.get_text() for word in words)]
+    page = build(tmp_path, GPTBOOK_REPOSITORY_URL="https://example.org/owner/book") / "chapters" / "02_layers.html"
+    links = {a.get_text(): a["href"] for a in BeautifulSoup(page.read_text("utf-8"), "html.parser").select(".chapter-links a")}
+    assert links["Edit this page"] == "https://example.org/owner/book/edit/main/chapters/text/02_layers.md"
+    assert links["Run on Binder"] == ("https://mybinder.org/v2/git/https%3A%2F%2Fexample.org%2Fowner%2Fbook/HEAD"
+                                      "?urlpath=lab/tree/chapters/02_layers.ipynb")
+    assert site_reference.elsewhere("https://github.com/owner/book/", "chapters/02_layers")[1][1].startswith(
+        "https://mybinder.org/v2/gh/owner/book/HEAD?")
+
+
+def test_every_reference_has_a_title_and_an_address(parsed):
+    works = next(soup for page, soup in parsed.items() if page.stem == "references").select(".citation-list .citation")
+    assert len(works) == (ROOT / "references.bib").read_text("utf-8").count("\n@") + 1
+    bare = [work.get_text(" ", strip=True) for work in works if not work.select_one("a[href^=https]") or len(work.get_text().split()) < 6]
+    assert not bare
+
+
+def test_the_sample_on_the_first_page_is_what_the_model_writes():
+    page = (ROOT / "index.md").read_text("utf-8")
+    quoted = "\n".join(line[1:].strip() for line in page.split("\n") if line.startswith(">"))
+    arguments = shlex.split(re.search(r"`gptbook (generate [^`]*--seed[^`]*)`", page)[1])
+    done = subprocess.run([sys.executable, "-m", "gptbook", *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
+    assert done.stdout.strip() == quoted.strip(), done.stderr
+
+
+@pytest.fixture(scope="session")
+def pdf(browser, site, tmp_path_factory):
+    """The book as tools/pdf.py prints it, opened. `browser` says so where there is none."""
+    path = tmp_path_factory.mktemp("pdf") / "gptbook.pdf"
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "pdf.py"), str(site), str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return PdfReader(path)
+
+
+def test_the_pdf_has_the_whole_book_in_its_outline_and_every_link_resolves(pdf, parsed):
+    titles = {page.stem: soup.select_one("h1").find(string=True) for page, soup in parsed.items() if soup.select_one("article h1")}
+    wanted = [titles[Path(name).stem] for name in re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))]
+    assert [item.title.strip() for item in pdf.outline if not isinstance(item, list)] == wanted
+    named, internal, outside = pdf.named_destinations, 0, []
+    for page in pdf.pages:
+        for annotation in (found.get_object() for found in page.get("/Annots") or []):
+            action = annotation.get("/A", {})
+            address = str(action.get("/URI", ""))
+            if address:
+                outside += [address] * (not address.startswith(("https://", "http://")))
+            else:
+                target = annotation.get("/Dest", action.get("/D"))
+                assert target in named or isinstance(target, list), f"a link leads to {target}, which is nowhere"
+                internal += 1
+    assert internal > 500 and not outside, outside
+
+
+def test_the_pdf_holds_all_code_and_the_solutions(pdf):
+    # tools/pdf.py itself refuses to print what is wider than the paper.
+    text = re.sub(r"\s+", "", "".join(page.extract_text() for page in pdf.pages))
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code", "solution"):
+            assert re.sub(r"\s+", "", cell.source.strip().split("\n")[-1]) in text, cell.source
+        shown = [cell for cell in cells(path, "code") if not {"remove-cell", "remove-input"} & set(cell.metadata.get("tags", []))]
+        longest = max((line for cell in shown for line in cell.source.split("\n")), key=len)
+        assert re.sub(r"\s+", "", longest) in text, longest

@@ -4,12 +4,18 @@ In a notebook: `exercises.check("3.2", causal_mask)`.
 """
 
 import importlib
+import json
+import os
 import pkgutil
+import sys
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
 
+PROGRESS = Path("progress.json")  # beside the notebooks: {number: day on which the reader first solved it}
 _checks: dict[str, Callable[[Any], None]] = {}
 _returned = ""  # what the reader's function returned last, in words, for a hint where a check stumbles over it
 
@@ -81,7 +87,48 @@ def verdict(number, answer):
 def check(number, answer):
     """Print whether `answer`, a function or class of the reader's, solves exercise `number`, or a hint."""
     hint = verdict(number, answer)
-    print(f"Exercise {number}: correct." if hint is None else f"Exercise {number}: not yet. {hint}")
+    print(f"Exercise {number}: correct.{_note(number)}" if hint is None else f"Exercise {number}: not yet. {hint}")
+
+
+def solved():
+    """{number: day} of the exercises that were solved in the notebooks of this folder, from progress.json."""
+    if not PROGRESS.exists():
+        return {}
+    try:
+        found = json.loads(PROGRESS.read_text("utf-8"))
+        return {number: str(day) for number, day in found.items() if number in _checks}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{PROGRESS} is damaged, delete it to begin anew: {error}") from error
+
+
+def _note(number):
+    """Put a solved exercise into progress.json; what to tell the reader of that, "" where it was not the reader's own.
+
+    Only what is typed into a notebook counts, and no cell that begins with "# Solution", as the book's do.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or shell.user_ns["In"][-1].lstrip().startswith("# Solution"):
+        return ""
+    temporary = PROGRESS.with_name(f"{PROGRESS.name}.{os.getpid()}.tmp")  # two notebooks may write at once
+    try:
+        found = {number: date.today().isoformat(), **solved()}
+        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, PROGRESS)
+    except (OSError, ValueError) as error:
+        return f" (Not noted in {PROGRESS}: {error})"
+    return f" You have solved {len(found)} of {len(_checks)}; progress.ipynb shows which."
+
+
+def progress():
+    """Print which exercises the reader has solved, chapter by chapter."""
+    done = solved()
+    by_chapter: dict[int, list[str]] = {}
+    for number in _checks:
+        by_chapter.setdefault(int(number.split(".")[0]), []).append(number)
+    for chapter, numbers in sorted(by_chapter.items()):
+        marks = "  ".join(f"{number} {'done' if number in done else '....'}" for number in numbers)
+        print(f"chapter {chapter:2}: {sum(number in done for number in numbers)} of {len(numbers)}   {marks}")
+    print(f"together: {len(done)} of {len(_checks)}")
 
 
 for _module in pkgutil.iter_modules(__path__):
