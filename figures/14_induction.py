@@ -1,6 +1,6 @@
 """An induction head: layer 0 tells each token what came before it, layer 1 looks for that and copies."""
 
-from style import GREY, KEY, LIGHT, MARGIN, NEW_TOKEN, QUERY, VALUE, Canvas
+from style import GREY, KEY, LIGHT, MARGIN, NEW_TOKEN, QUERY, VALUE, WHITE, Canvas
 
 TOKENS = "ABCDAB"
 STEP, WIDE = 66, 62
@@ -16,7 +16,7 @@ for i, token in enumerate(TOKENS):
     c.box(middle(i) - 24, 332, 48, 36, token, NEW_TOKEN if i == 5 else LIGHT)
     if i:
         c.path(f"M{middle(i):g} 328 Q{middle(i) - STEP / 2:g} 282 {middle(i - 1) + 8:g} 328", QUERY, arrow=True)
-    c.box(MARGIN + STEP * i, 210, WIDE, 38, f"after {TOKENS[i - 1]}" if i else "first", KEY if i == 2 else "#ffffff")
+    c.box(MARGIN + STEP * i, 210, WIDE, 38, f"after {TOKENS[i - 1]}" if i else "first", KEY if i == 2 else WHITE)
 c.text(MARGIN, 391, "the text so far", GREY, "start")
 c.text(MARGIN, 276, "layer 0: what came before me?", anchor="start", bold=True)
 c.path(f"M{middle(5):g} 206 Q{middle(4) - 40:g} 106 {middle(2) + 14:g} 204", QUERY, width=2.5, arrow=True)
