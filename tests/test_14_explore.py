@@ -1,13 +1,18 @@
 """Chapter 14: the instruments against what is known already, no trace left, and the drawings in a real browser."""
 
+import ast
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from torch.nn import functional as F
 
+from gptbook import explore
 from gptbook.dataset_loader import austen_tokenizer
 from gptbook.explore import (ablate_heads, attention_maps, attention_to, attention_view, head_means, induction_scores, lens_view,
                              logit_lens, nearest_tokens, next_token_view)
@@ -19,6 +24,7 @@ from gptbook.gpt_swa import SlidingWindowAttention
 from gptbook.kv_cache import MultiHeadAttention
 from gptbook.load_weights import save_gpt2
 
+ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {"vocab_size": 23, "context_length": 16, "emb_dim": 24, "n_heads": 4, "n_layers": 3, "drop_rate": 0.5, "qkv_bias": True}
 KINDS = {"MHA": (MultiHeadAttention, {}), "GQA": (GroupedQueryAttention, {"num_kv_groups": 2}),
          "SWA": (SlidingWindowAttention, {"sliding_window_size": 3, "window_pattern": "LLG"}),
@@ -91,9 +97,7 @@ INSTRUMENTS = {"attention_maps": attention_maps, "logit_lens": logit_lens, "head
 
 def ablate_and_read(model, input_ids):
     with ablate_heads(model, [(0, 1)]), torch.no_grad():
-        model.eval()(input_ids)
-        model.train()
-        model.blocks[1].eval()
+        model(input_ids)
 
 
 @pytest.mark.parametrize("name", INSTRUMENTS)
@@ -105,10 +109,12 @@ def test_instruments_leave_no_trace(name):
     model.blocks[1].eval()  # a part that was frozen stays frozen
     modes = [m.training for m in model.modules()]
     weights = [p.clone() for p in model.parameters()]
+    cached = [[t.clone().view(torch.int64) for t in (cache.keys, cache.values)] for cache in model.kv_cache]  # bits: what lies unused may be NaN
     INSTRUMENTS[name](model, ids(1))
     assert not hooks(model) and [m.training for m in model.modules()] == modes
     assert all(torch.equal(a, b) and b.grad is None and b.requires_grad for a, b in zip(weights, model.parameters()))
     assert [cache.length for cache in model.kv_cache] == [4, 4, 4]
+    assert all(torch.equal(a.view(torch.int64), b) for cache, old in zip(model.kv_cache, cached) for a, b in zip((cache.keys, cache.values), old))
 
 
 @pytest.mark.parametrize("name", [n for n in INSTRUMENTS if n != "induction_scores"])
@@ -239,6 +245,18 @@ def test_head_means_are_means_of_weights_times_values():
         torch.testing.assert_close(head_means(model, ids())[0], (maps[0] @ v).mean((0, 2)))
 
 
+def test_a_cache_filled_inside_keeps_what_it_was_given():
+    model = make()
+    with torch.no_grad():
+        whole = model(ids())
+        with ablate_heads(model, [(0, 1)]):
+            model(ids()[:, :6], use_cache=True)
+        assert not torch.allclose(model(ids()[:, 6:], use_cache=True), whole[:, 6:])
+        model.reset_kv_cache()
+        model(ids()[:, :6], use_cache=True)
+        torch.testing.assert_close(model(ids()[:, 6:], use_cache=True), whole[:, 6:])
+
+
 def test_ablation_nests_and_trains():
     model = make(drop_rate=0.0).train()
     with ablate_heads(model, [(0, 0)]), ablate_heads(model, [(0, 1)]):
@@ -247,6 +265,37 @@ def test_ablation_nests_and_trains():
     with ablate_heads(model, [(0, 0), (0, 1)]):
         torch.testing.assert_close(model(ids()), both)
     assert model.blocks[0].att.out_proj.weight.grad[:, :12].abs().max() == 0 < model.blocks[0].att.out_proj.weight.grad.abs().max()
+
+
+# The cells for JupyterLab
+
+def test_what_the_live_cells_show():
+    cells = [cell.source for cell in nbformat.read(ROOT / "chapters" / "14_exploring.ipynb", as_version=4).cells
+             if "live" in cell.metadata.get("tags", [])]
+    source = next(cell for cell in nbformat.read(ROOT / "chapters" / "14_exploring.ipynb", as_version=4).cells
+                  if cell.cell_type == "code" and "import Dropdown" in cell.source).source
+    space: dict = {}
+    exec("\n".join(line for line in source.splitlines() if not line.startswith("%")), space)
+    space["SENTENCE"] = "But Mary said so."
+    for name in ("attention_maps", "attention_view", "logit_lens", "lens_view", "next_token_view"):
+        space[name] = getattr(explore, name)
+    space["torch"] = torch
+    shown = []
+    for cell in cells:
+        tree = ast.parse(cell)
+        tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "live")]
+        space["live"] = lambda show, **controls: shown.append((show, controls))
+        exec(compile(tree, "a live cell", "exec"), space)
+    assert [show.__name__ for show, _ in shown] == ["show_attention", "show_lens", "show_next"]
+    attention, lens, following = (show for show, _ in shown)
+    assert attention("austen", "Anne was", 3, 3).text.startswith("Layer 3, head 3: “·was”")
+    assert attention("austen", "Anne was", 11, 11).text.startswith("Layer 3, head 3: ")  # GPT-2 has more
+    assert "of 1 tokens" in lens("austen", "").text and "Layer 0, head 0: " in attention("austen", "", 0, 0).text
+    for text in ("My dear Miss", ""):
+        for knobs in ((0.8, 0.95, 1), (0.1, 0.05, 0), (2.0, 1.0, 9)):
+            assert "tokens can be drawn" in following("austen", text, *knobs).text
+    for _, controls in shown:
+        assert controls["text"] and all(hasattr(c, "value") for name, c in controls.items() if name != "text")
 
 
 # The drawings
@@ -329,11 +378,22 @@ def test_without_script_a_view_is_a_picture(browser, tmp_path, name):
     page.context.close()
 
 
+def test_every_weight_that_counts_is_drawn_in_small():
+    view = attention_view(torch.eye(9)[None, None], "abcdefghi")
+    assert re.findall(r"M(\d+) (\d+)\.5h1", view.html) == [(str(i), str(i)) for i in range(9)]
+    weights = [0.05, 0.06, 0.15, 0.37, 0.38, 0.93, 0.94, 1.0]  # in hundredths, 6 and more are drawn
+    view = attention_view(torch.tensor(weights).diag()[None, None], "abcdefgh")
+    assert [int(j) for j, _ in re.findall(r"M(\d+) (\d+)\.5h1", view.html)] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_tokens_are_shown_as_they_are(browser, tmp_path):
-    page = opened(browser, tmp_path, attention())
+    maps = torch.tensor([[[[1.0, 0, 0, 0, 0]] * 4 + [[0.5, 0.3, 0.15, 0.03, 0.02]]]])
+    view = attention_view(maps, TOKENS)
+    said_of_it = 'Layer 0, head 0: “⏎” (4) attends most to “<b>” (0) with 0.50, then “</script>” (1) with 0.30, then “"&\'” (2) with 0.15.'
+    page = opened(browser, tmp_path, view)
     shown = page.locator("svg[role=img] text").all_text_contents()
     assert shown == [t for token in ("<b>", "</script>", '"&\'', "·a", "⏎") for t in (token, token)]
-    assert "</script>" in said(page) or "<b>" in said(page)
+    assert said(page) == view.text == said_of_it
     page.context.close()
 
 
@@ -403,11 +463,20 @@ def test_knobs_of_the_next_token_answer_to_keys(browser, tmp_path):
     page = opened(browser, tmp_path, next_token())
     page.locator("[name=temperature]").focus()
     page.keyboard.press("ArrowLeft")
-    assert page.locator("output").first.text_content() == "0.95"
+    assert page.locator("output").first.text_content() == "0.99"
     before = said(page)
     page.locator("[name=top_p]").focus()
     page.keyboard.press("ArrowLeft")
-    assert said(page) != before and page.locator("output").last.text_content() == "0.95"
+    assert said(page) != before and page.locator("output").last.text_content() == "0.99"
+    page.context.close()
+
+
+@pytest.mark.parametrize("temperature, top_p", [(0.72, 0.97), (1.234, 0.333)])
+def test_knobs_stand_where_python_put_them(browser, tmp_path, temperature, top_p):
+    view = next_token_view(LOGITS, ["A", "B"], TOKENIZER, temperature, top_p=top_p)
+    page = opened(browser, tmp_path, view)
+    assert said(page) == view.text
+    assert page.locator("output").all_text_contents() == [f"{temperature:.2f}", f"{top_p:.2f}"]
     page.context.close()
 
 

@@ -1,5 +1,7 @@
 """Bad input to chapter 14's public names: (id, call, error, words that its message must hold)."""
 
+import math
+
 import torch
 
 from gptbook.dataset_loader import austen_tokenizer
@@ -56,6 +58,8 @@ CASES = [
     ("nearest_tokens: no model", lambda: nearest_tokens({}, IDS[0]), TypeError, ["model", "dict"]),
     ("nearest_tokens: a list", lambda: nearest_tokens(MODEL, [1]), TypeError, ["token_ids", "int64", "list"]),
     ("nearest_tokens: a batch", lambda: nearest_tokens(MODEL, IDS), ValueError, ["token_ids", "(N,)", "(1, 3)"]),
+    ("nearest_tokens: a scalar", lambda: nearest_tokens(MODEL, torch.tensor(3)), ValueError, ["token_ids", "(N,)", "()"]),
+    ("nearest_tokens: one of many outside", lambda: nearest_tokens(MODEL, torch.arange(1, 18)), ValueError, ["[0, 16)", "1 to 17"]),
     ("nearest_tokens: outside", lambda: nearest_tokens(MODEL, torch.tensor([16])), ValueError, ["[0, 16)", "16"]),
     ("nearest_tokens: below 0", lambda: nearest_tokens(MODEL, torch.tensor([-1])), ValueError, ["[0, 16)", "-1"]),
     ("nearest_tokens: all", lambda: nearest_tokens(MODEL, torch.tensor([1]), k=16), ValueError, ["k", "16"]),
@@ -71,19 +75,29 @@ CASES = [
     ("ablate_heads: means of another model", ablated([(0, 0)], torch.zeros(2, 2, 3)), ValueError, ["means", "(2, 2, 4)", "(2, 2, 3)"]),
     ("ablate_heads: means a number", ablated([(0, 0)], 0.0), TypeError, ["means", "float"]),
     ("attention_view: a batch", lambda: attention_view(MAPS, "abc"), ValueError, ["(L, H, T, T)", "(2, 1, 2, 3, 3)"]),
+    ("attention_view: not a number", lambda: attention_view(MAPS[:, 0] * math.nan, "abc"), ValueError, ["maps", "finite", "nan"]),
     ("attention_view: too few tokens", lambda: attention_view(MAPS[:, 0], "ab"), ValueError, ["2 tokens", "(2, 2, 3, 3)"]),
     ("attention_view: unknown layer", lambda: attention_view(MAPS[:, 0], "abc", layer=2), ValueError, ["layer", "[0, 2)", "2"]),
     ("attention_view: unknown head", lambda: attention_view(MAPS[:, 0], "abc", head=2), ValueError, ["head", "[0, 2)", "2"]),
     ("attention_view: integers", lambda: attention_view(MAPS[:, 0].int(), "abc"), TypeError, ["maps", "int32"]),
     ("lens_view: a batch", lambda: lens_view(torch.zeros(2, 1, 3, 16), IDS[0], TOKENIZER), ValueError, ["(L, T, V)", "(2, 1, 3, 16)"]),
     ("lens_view: other ids", lambda: lens_view(torch.zeros(2, 3, 16), IDS, TOKENIZER), ValueError, ["(2, 3, 16)", "(1, 3)"]),
+    ("lens_view: a list", lambda: lens_view(torch.zeros(2, 3, 16), [1, 2, 3], TOKENIZER), ValueError, ["(2, 3, 16)", "input_ids"]),
+    ("lens_view: ids as floats", lambda: lens_view(torch.zeros(2, 3, 16), IDS[0].float(), TOKENIZER), TypeError, ["int64", "float32"]),
+    ("lens_view: unknown id", lambda: lens_view(torch.zeros(2, 3, 16), IDS[0] + 14, TOKENIZER), ValueError, ["[0, 16)", "15 to 17"]),
+    ("lens_view: below 0", lambda: lens_view(torch.zeros(2, 3, 16), IDS[0] - 2, TOKENIZER), ValueError, ["[0, 16)", "-1 to 1"]),
+    ("lens_view: not a number", lambda: lens_view(torch.full((2, 3, 16), math.nan), IDS[0], TOKENIZER), ValueError, ["lens", "nan"]),
     ("lens_view: no tokenizer", lambda: lens_view(torch.zeros(2, 3, 16), IDS[0], "austen"), TypeError, ["tokenizer", "str"]),
     ("lens_view: a larger vocabulary", lambda: lens_view(torch.zeros(1, 3, 5000), IDS[0], TOKENIZER), ValueError, ["5000", "4096"]),
     ("next_token_view: rank 1", lambda: next_token_view(torch.zeros(16), ["x"], TOKENIZER), ValueError, ["(N, V)", "(16,)"]),
+    ("next_token_view: cut off already", lambda: next_token_view(torch.full((1, 16), -math.inf), ["x"], TOKENIZER), ValueError,
+     ["logits", "finite", "-inf"]),
     ("next_token_view: prompts", lambda: next_token_view(torch.zeros(2, 16), ["x"], TOKENIZER), ValueError, ["(2, 16)", "1 prompts"]),
     ("next_token_view: tokenizer", lambda: next_token_view(torch.zeros(1, 16), ["x"], None), TypeError, ["tokenizer", "NoneType"]),
     ("next_token_view: too hot", lambda: next_token_view(torch.zeros(1, 16), ["x"], TOKENIZER, temperature=3.0), ValueError,
      ["temperature", "[0.1, 2]", "3.0"]),
     ("next_token_view: top_p", lambda: next_token_view(torch.zeros(1, 16), ["x"], TOKENIZER, top_p=1.5), ValueError, ["top_p", "1.5"]),
+    ("next_token_view: top_p below its knob", lambda: next_token_view(torch.zeros(1, 16), ["x"], TOKENIZER, top_p=0.01), ValueError,
+     ["top_p", "[0.05, 1]", "0.01"]),
     ("next_token_view: top_k", lambda: next_token_view(torch.zeros(1, 16), ["x"], TOKENIZER, top_k=17), ValueError, ["top_k", "17"]),
 ]
