@@ -1,19 +1,21 @@
 // What the pages do besides what the theme does. It makes no request and stores nothing.
 
-// What is wider than the screen scrolls in itself, and what scrolls must be reachable by keyboard.
-function letWideThingsScroll() {
-  for (const box of document.querySelectorAll(".formula, .pst-scrollable-table-container")) {
-    const wide = box.scrollWidth > box.clientWidth, said = box.matches(".formula") ? "Formula" : "Table";
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", said]]) {
-      if (wide) box.setAttribute(name, value); else box.removeAttribute(name);
+// What is wider than the screen scrolls in itself, and what scrolls must be reachable by keyboard. The theme sees to that when the window
+// changes its size; code in a fold gets its size when the fold is opened.
+const scrolling = new ResizeObserver(entries => {
+  for (const { target: box } of entries) {
+    const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+    box.tabIndex = scrolls ? 0 : -1;
+    if (box.matches(".formula, .pst-scrollable-table-container")) {
+      for (const [name, value] of [["role", "group"], ["aria-label", box.matches(".formula") ? "Formula" : "Table"]]) {
+        if (scrolls) box.setAttribute(name, value); else box.removeAttribute(name);
+      }
     }
   }
-}
-
-document.addEventListener("DOMContentLoaded", letWideThingsScroll);
-window.addEventListener("load", letWideThingsScroll);
-window.addEventListener("resize", letWideThingsScroll);
-document.fonts.ready.then(letWideThingsScroll);
+});
+document.addEventListener("DOMContentLoaded", () => {
+  for (const box of document.querySelectorAll("pre, .cell_output > .output, .formula, .pst-scrollable-table-container")) scrolling.observe(box);
+});
 
 // Words of the glossary. Their definition appears where the pointer or the keyboard is, can be pointed at, and goes with Escape;
 // on a touch screen the first tap shows it, and the second follows the link.

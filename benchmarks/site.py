@@ -33,7 +33,7 @@ new PerformanceObserver(list => window.paints.push(...list.getEntries().map(e =>
 
 
 def load(browser, url):
-    """(page, requested URLs, milliseconds to the largest paint) of one page, opened afresh."""
+    """(page, URLs requested until then, milliseconds to the largest paint) of one page, opened afresh."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
     page.set_default_timeout(120_000)
     requests = []
@@ -41,7 +41,7 @@ def load(browser, url):
     page.add_init_script(PAINTS)
     page.goto(url, wait_until="load")
     page.wait_for_timeout(500)
-    return page, requests, page.evaluate("Math.max(...window.paints)")
+    return page, list(requests), page.evaluate("Math.max(...window.paints)")
 
 
 def measure(browser, path):

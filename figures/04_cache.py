@@ -32,16 +32,16 @@ def panel(y, title, length, T, says):
     for i in range(length, S):
         c.arrow(X + (i + 0.5) * CELL - 1, low + 16, X + (i + 0.5) * CELL - 1, low + 2, QUERY)
     if length:
-        c.text(X + length * CELL - 12, low + 38, f"T = {T} query reads S = {S}", QUERY, "end")
+        c.text(X + length * CELL - 12, low + 38, f"it reads S = {S}", QUERY, "end")
     else:
-        c.text(X + S * CELL + 8, low + 38, f"T = {T} queries read S = {S}", QUERY, "start")
+        c.text(X + S * CELL + 8, low + 28, f"they read S = {S},\nunder the causal mask", QUERY, "start")
     if S < ROOM:
         c.text(X + (S + ROOM) / 2 * CELL, y + 44 + 22, "empty places", GREY)
 
 
-panel(32, "Prefill: the prompt, all at once", 0, 4, "length 0 → 4: four keys and values are made and kept")
+panel(32, "Prefill: the prompt, all at once", 0, 4, "T = 4, length 0 → 4: four keys and values are made")
 c.line(16, 302, 454, 302, RULE, 1)
-panel(336, "Decode: one token at a time", 4, 1, "length 4 → 5: one key and one value are made")
+panel(336, "Decode: one token at a time", 4, 1, "T = 1, length 4 → 5: one key and one value are made")
 c.legend(602, (16, CACHE, 0.45, "kept by an earlier call"), (244, NEW_TOKEN, 0.45, "made by this call"))
 c.rect(16, 617, 16, 16, stroke=RULE, dash="4 3")
 c.text(39, 630, "not read again", anchor="start")

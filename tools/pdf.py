@@ -66,6 +66,7 @@ details > summary { list-style: none; }
 .front p.title { font-size: 34pt; font-weight: 700; line-height: 1.15; margin: 0 0 1rem; }
 .front p { font-size: 13pt; margin: 0 0 0.6rem; }
 nav.toc { break-before: page; }
+nav.toc code { padding: 0; border: 0; background: none; color: inherit; font-size: 0.95em; }
 nav.toc p.heading { font-size: 24pt; font-weight: 700; }
 nav.toc a { display: flex; gap: 0.6rem; color: inherit; text-decoration: none; font-size: 9pt; line-height: 1.5; }
 nav.toc a.chapter { font-weight: 700; font-size: 10.5pt; margin-top: 0.7rem; break-after: avoid; }

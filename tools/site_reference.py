@@ -88,7 +88,7 @@ def told(node):
             else:
                 paragraphs.append(line)
     for text in paragraphs:
-        paragraph, end = nodes.paragraph(), 0
+        paragraph, end = nodes.paragraph(support_smartquotes=False), 0  # (..., E) keeps its dots
         for match in INLINE.finditer(text):
             paragraph += nodes.Text(text[end:match.start()])
             if match[1]:
