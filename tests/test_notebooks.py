@@ -149,25 +149,6 @@ def test_types_hold(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_figures_are_what_their_scripts_draw(tmp_path):
-    kept = {p.name: p.read_bytes() for p in (ROOT / "figures").glob("*.svg")}
-    for script in (ROOT / "figures").glob("*.py"):
-        shutil.copy(script, tmp_path)
-    for script in sorted(tmp_path.glob("[0-9]*.py")):
-        subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
-    drawn = {p.name: p.read_bytes() for p in tmp_path.glob("*.svg")}
-    assert sorted(drawn) == sorted(kept)
-    differ = [name for name in drawn if drawn[name] != kept[name]]
-    assert not differ, f"{differ} differ from what their scripts draw: make figures"
-
-
-def test_every_figure_is_shown_somewhere():
-    pages = [*(ROOT / "chapters" / "text").glob("*.md"), *(ROOT / "appendix").glob("*.md"), ROOT / "index.md"]
-    text = "\n".join(page.read_text("utf-8") for page in pages)
-    unused = [p.name for p in (ROOT / "figures").glob("*.svg") if f"figures/{p.name}" not in text]
-    assert not unused
-
-
 @each_chapter
 def test_anatomy(path):
     text = "\n\n".join(cell.source for cell in cells(path, "markdown"))
