@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dataset_loader import check_int
-from .generate import filter_logits
+from .generate import _check_tokenizer, filter_logits
 from .gpt import GPTModel
 from .gpt_gqa import GroupedQueryAttention
 from .gpt_swa import SlidingWindowAttention
 from .kv_cache import MultiHeadAttention
+from .layers import _check_input
 from .train import _check_type
 
 # %% ../chapters/14_exploring.ipynb #cell-011
@@ -56,8 +57,8 @@ def attention_maps(model: GPTModel, input_ids: Tensor) -> Tensor:
     """The weights of every head: input_ids (B, T) int64 -> (L, B, H, T, T); row i is what query i gives to each key.
 
     model: of MultiHeadAttention, GroupedQueryAttention or SlidingWindowAttention; it is left as it was, its cache too.
-    The maps take 4 L B H T^2 bytes, in float32 or the model's dtype where that is wider. Raises TypeError or ValueError for
-    other models, and for ids that the model refuses.
+    The maps take 4 L B H T^2 bytes, in float32 or the model's dtype where that is wider, and twice that while they are made.
+    Raises TypeError or ValueError for other models, and for ids that the model refuses.
     """
     layers = _attentions(model)
     kinds = (MultiHeadAttention, GroupedQueryAttention, SlidingWindowAttention)
@@ -111,7 +112,7 @@ outline-offset:3px}.gv table{border-collapse:collapse;font-size:.85rem;margin:.3
 def _view(body: str, text: str, data: Any, script: str) -> View:
     """A View of some HTML: `script` may read `data`, and calls say(text) for what stands below; it runs at every input."""
     embedded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")  # no tag begins in it
-    return View(f'<form class="gv" data-lm-suppress-shortcuts="true"><style>{_STYLE}</style>{body}'
+    return View(f'<form class="gv" autocomplete="off" data-lm-suppress-shortcuts="true"><style>{_STYLE}</style>{body}'
                 f'<p class="said" aria-live="polite">{html.escape(text)}</p><script>(form => {{const d = {embedded};'
                 "const all = s => [...form.querySelectorAll(s)], of = name => form.elements[name].value,"
                 "say = text => {all('.said')[0].textContent = text};"
@@ -126,11 +127,22 @@ def _shown(token: str) -> str:
 
 
 def _check_tensor(name: str, value: Any, letters: str) -> None:
-    """Raise unless the value is a tensor of floats with as many axes as there are letters."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name} must be a tensor of floats, got {getattr(value, 'dtype', type(value).__name__)}")
+    """Raise unless the value is a tensor of finite floats with as many axes as there are letters."""
+    _check_input(value, name=name)
     if value.dim() != len(letters) or not value.numel():
         raise ValueError(f"{name} must be ({', '.join(letters)}), none of them 0, got {tuple(value.shape)}")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} must be finite, got {value[~value.isfinite()][0].item()}")
+
+
+def _check_ids(name: str, ids: Any, vocab_size: int) -> None:
+    """Raise unless ids is an int64 tensor of one axis, each in [0, vocab_size)."""
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
+        raise TypeError(f"{name} must be a tensor of int64, got {getattr(ids, 'dtype', type(ids).__name__)}")
+    if ids.dim() != 1:
+        raise ValueError(f"{name} must have one axis, (N,), got shape {tuple(ids.shape)}")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(f"{name} must be in [0, {vocab_size}), got {ids.min()} to {ids.max()}")
 
 # %% ../chapters/14_exploring.ipynb #cell-017
 def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: int = 0) -> View:
@@ -153,8 +165,8 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
     size, left, top = 16, 8 + 7 * max(len(t) for t in tokens), 12 + 6 * max(len(t) for t in tokens)
     small = []
     for h, weights in enumerate(hundredths):
-        levels = [(bound, "".join(f"M{j} {i}.5h1" for (i, j), w in zip(places, weights) if bound <= w < 2.5 * bound))
-                  for bound in (6, 15, 37.5)]
+        levels = [(bound, "".join(f"M{j} {i}.5h1" for (i, j), w in zip(places, weights) if bound <= w < end))
+                  for bound, end in ((6, 15), (15, 37.5), (37.5, math.inf))]
         drawn = "".join(f'<path class="hue" stroke-opacity="{(bound + 25) / 65:.2f}" d="{d}"/>' for bound, d in levels if d)
         checked = " checked" if h == layer * H + head else ""
         small.append(f'<label><input type="radio" name="head" value="{h}" aria-label="layer {h // H}, head {h % H}"{checked} '
@@ -162,15 +174,15 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
     grid = "".join(f'<span aria-hidden="true">layer {n}</span>' + "".join(small[n * H:(n + 1) * H]) for n in range(L))
     cells = "".join(f'<rect class="hue" x="{left + size * j}" y="{top + size * i}" width="15" height="15" fill-opacity="{w / 100:g}" '
                     'stroke-width=".3"/>' for (i, j), w in zip(places, hundredths[layer * H + head]))
-    names = [html.escape(_shown(t)) for t in tokens]
+    shown = [_shown(t) for t in tokens]
     sides = "".join(f'<text x="{left - 4}" y="{top + size * i + 12}" text-anchor="end">{name}</text>'
                     f'<text transform="translate({left + size * i + 12},{top - 5})rotate(-60)">{name}</text>'
-                    for i, name in enumerate(names))
+                    for i, name in enumerate(map(html.escape, shown)))
     row = T - 1
     seen = hundredths[layer * H + head][row * (row + 1) // 2:]
     most = sorted(range(T), key=lambda j: -seen[j])[:3]
-    text = (f"Layer {layer}, head {head}: “{tokens[row].strip()}” ({row}) attends most to "
-            + ", then ".join(f"“{tokens[j].strip()}” ({j}) with {seen[j] / 100:.2f}" for j in most) + ".")
+    text = (f"Layer {layer}, head {head}: “{shown[row]}” ({row}) attends most to "
+            + ", then ".join(f"“{shown[j]}” ({j}) with {seen[j] / 100:.2f}" for j in most) + ".")
     body = (f'<div class="wide" tabindex="0" role="group" aria-label="every head in small"><div class="heads" '
             f'style="grid-template-columns:auto repeat({H},46px)">{grid}</div></div>'
             f'<p hidden><label>the token that asks <input type="range" name="row" min="0" max="{row}" value="{row}"></label></p>'
@@ -178,7 +190,7 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
             f'aria-label="attention map, described below" width="{left + size * T + top // 2}" height="{top + size * T + 4}">{sides}'
             f'{cells}<rect class="row" fill="none" stroke="#D55E00" stroke-width="2" x="{left - 1}" y="{top + size * row - 1}" '
             f'width="{size * T + 1}" height="17"/></svg></div>')
-    return _view(body, text, {"w": hundredths, "t": [t.strip() for t in tokens], "H": H, "top": top}, """
+    return _view(body, text, {"w": hundredths, "t": shown, "H": H, "top": top}, """
         const h = +of("head"), i = +of("row"), w = d.w[h], start = i * (i + 1) / 2, row = w.slice(start, start + i + 1);
         all("rect.hue").forEach((cell, n) => cell.setAttribute("fill-opacity", w[n] / 100));
         all("rect.row")[0].setAttribute("y", d.top + 16 * i - 1);
@@ -221,7 +233,7 @@ def induction_scores(model: GPTModel, period: int = 32, rows: int = 16, generato
     most = min(model.cfg.vocab_size, model.cfg.context_length // 2)
     if period > most:
         raise ValueError(f"period must be at most {most}, for tokens that differ and a text twice as long; got {period}")
-    once = torch.rand(rows, model.cfg.vocab_size, generator=generator).argsort(-1)[:, :period]
+    once = torch.rand(rows, model.cfg.vocab_size, generator=generator).argsort(dim=-1, stable=True)[:, :period]
     position = torch.arange(2 * period)
     line = (position[:, None] - position == period - 1) & (position[:, None] >= period)
     device = model.tok_emb.weight.device
@@ -233,8 +245,8 @@ def logit_lens(model: GPTModel, input_ids: Tensor) -> Tensor:
     """What the model would say if it stopped after n layers: input_ids (B, T) int64 -> logits (L + 1, B, T, V).
 
     Row 0 is read before the first layer; row L is the model's own answer. The model is left as it was.
-    The result takes 4 (L + 1) B T V bytes in float32. Raises TypeError or ValueError for another model or other ids.
-    Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+    The result takes 4 (L + 1) B T V bytes in float32, twice that while it is made. Raises TypeError or ValueError for another
+    model or other ids. Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
     """
     _check_type("model", model, GPTModel)
     streams = _inputs_of(model, input_ids, [*model.blocks, model.final_norm])
@@ -248,11 +260,12 @@ def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> 
     ValueError where these do not fit.
     """
     _check_tensor("lens", lens, "LTV")
-    _check_type("tokenizer", tokenizer, tiktoken.Encoding)
+    _check_tokenizer(tokenizer)
     N, T, V = lens.shape
     if not isinstance(input_ids, Tensor) or tuple(input_ids.shape) != (T,) or V > tokenizer.n_vocab:
         raise ValueError(f"lens must be (L + 1, T, V) for T ids and a tokenizer of at least V tokens, got {tuple(lens.shape)}, "
                          f"input_ids of shape {tuple(getattr(input_ids, 'shape', ()))} and {tokenizer.n_vocab} tokens")
+    _check_ids("input_ids", input_ids, V)
     probs = lens.detach().cpu().float().softmax(-1)
     tokens = [_shown(tokenizer.decode([i])) for i in input_ids.tolist()]
     cells: dict[str, list[tuple[str, int]]] = {"the likeliest token": [], "the probability of the true token": [],
@@ -295,11 +308,8 @@ def nearest_tokens(model: GPTModel, token_ids: Tensor, k: int = 6) -> tuple[Tens
     in [1, V).
     """
     _check_type("model", model, GPTModel)
-    if not isinstance(token_ids, Tensor) or token_ids.dtype != torch.int64:
-        raise TypeError(f"token_ids must be a tensor of int64, got {getattr(token_ids, 'dtype', type(token_ids).__name__)}")
     V = model.cfg.vocab_size
-    if token_ids.dim() != 1 or ((token_ids < 0) | (token_ids >= V)).any():
-        raise ValueError(f"token_ids must be (N,), each in [0, {V}), got shape {tuple(token_ids.shape)} and {token_ids.tolist()[:5]}")
+    _check_ids("token_ids", token_ids, V)
     check_int("k", k, 1)
     if k >= V:
         raise ValueError(f"k must be below the vocabulary's {V} tokens, got {k}")
@@ -320,7 +330,8 @@ def ablate_heads(model: GPTModel, heads: Iterable[tuple[int, int]], means: Tenso
     """In this context, what these heads find is 0, or their row of `means` (L, H, D), at every position.
 
     heads: pairs (layer, head). It works for every attention of the book, with a cache too, and in training. On leaving, also
-    by an exception, the model is as it was. Raises TypeError or ValueError, the model unchanged, where these do not fit.
+    by an exception, the hooks are gone and the weights as they were; a cache that was filled inside keeps what it was given:
+    reset it. Raises TypeError or ValueError, the model unchanged, where these do not fit.
     Source: Michel et al. 2019, arXiv:1905.10650.
     """
     layers, H = _attentions(model), model.cfg.n_heads
@@ -358,18 +369,20 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
                     top_k: int | None = None, top_p: float | None = None) -> View:
     """The likeliest next tokens under temperature, top-k and top-p, which can be turned: logits (N, V), one row a prompt.
 
-    prompts: N strings to choose from; tokenizer: of V tokens. temperature in [0.1, 2], top_k, top_p: where the knobs stand at first, as
-    in filter_logits. Logits are rounded to hundredths; they take about 2 V bytes a prompt. Raises TypeError or ValueError
-    where these do not fit.
+    prompts: N strings to choose from; tokenizer: of V tokens. temperature in [0.1, 2], top_p in [0.05, 1], top_k:
+    where the knobs stand at first, as in filter_logits. Logits and knobs are rounded to hundredths; the logits take about
+    2 V bytes a prompt. Raises TypeError or ValueError where these do not fit.
     """
     _check_tensor("logits", logits, "NV")
-    _check_type("tokenizer", tokenizer, tiktoken.Encoding)
+    _check_tokenizer(tokenizer)
     V = logits.shape[1]
     if len(prompts) != len(logits) or V > tokenizer.n_vocab:
         raise ValueError(f"logits must be (N, V) for N prompts and a tokenizer of at least V tokens, got {tuple(logits.shape)}, "
                          f"{len(prompts)} prompts and {tokenizer.n_vocab} tokens")
-    if not (isinstance(temperature, (int, float)) and 0.1 <= temperature <= 2):
-        raise ValueError(f"temperature must be in [0.1, 2], where its knob can stand, got {temperature!r}")
+    for name, value, low, high in (("temperature", temperature, 0.1, 2), ("top_p", 1.0 if top_p is None else top_p, 0.05, 1)):
+        if not (isinstance(value, (int, float)) and low <= value <= high):
+            raise ValueError(f"{name} must be in [{low}, {high}], where its knob can stand, got {value!r}")
+    temperature, top_p = round(temperature, 2), None if top_p is None else round(top_p, 2)
     shown = min(12, V)
     down, ids = (100 * logits.detach().cpu().double()).round().sort(descending=True, stable=True)
     probs = filter_logits(down[:1] / 100, temperature, top_k, top_p).softmax(-1)[0]
@@ -384,8 +397,8 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
     ks = sorted({1, 5, 10, 40, 200, V, top_k or V} - set(range(V + 1, 201)))
     options = "".join(f'<option value="{k}"{" selected" if k == (top_k or V) else ""}>{"all" if k == V else k}</option>' for k in ks)
     body = (f'<div hidden><p><label>after <select name="prompt" style="max-width:100%">{choices}</select></label></p><p>'
-            f'<label>temperature <input type="range" name="temperature" min=".1" max="2" step=".05" value="{temperature}">'
-            f'<output></output></label> <label>top-p <input type="range" name="top_p" min=".05" max="1" step=".05" '
+            f'<label>temperature <input type="range" name="temperature" min=".1" max="2" step=".01" value="{temperature}">'
+            f'<output></output></label> <label>top-p <input type="range" name="top_p" min=".05" max="1" step=".01" '
             f'value="{1 if top_p is None else top_p}"><output></output></label> <label>top-k <select name="top_k">{options}</select>'
             '</label></p></div><div class="wide" tabindex="0" role="group" aria-label="the likeliest next tokens"><table><thead><tr>'
             f'<th scope="col">token</th><th scope="col">probability</th><th scope="col">bar</th></tr></thead><tbody>{rows}</tbody>'
