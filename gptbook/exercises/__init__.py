@@ -4,7 +4,9 @@ In a notebook: `exercises.check("3.2", causal_mask)`.
 """
 
 import importlib
+import inspect
 import json
+import linecache
 import os
 import pkgutil
 import sys
@@ -87,7 +89,7 @@ def verdict(number, answer):
 def check(number, answer):
     """Print whether `answer`, a function or class of the reader's, solves exercise `number`, or a hint."""
     hint = verdict(number, answer)
-    print(f"Exercise {number}: correct.{_note(number)}" if hint is None else f"Exercise {number}: not yet. {hint}")
+    print(f"Exercise {number}: correct.{_note(number, answer)}" if hint is None else f"Exercise {number}: not yet. {hint}")
 
 
 def solved():
@@ -101,13 +103,16 @@ def solved():
         raise ValueError(f"{PROGRESS} is damaged, delete it to begin anew: {error}") from error
 
 
-def _note(number):
+def _note(number, answer):
     """Put a solved exercise into progress.json; what to tell the reader of that, "" where it was not the reader's own.
 
-    Only what is typed into a notebook counts, and no cell that begins with "# Solution", as the book's do.
+    Only what was defined in a notebook counts, and in no cell that begins with "# Solution", as the book's do.
     """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or shell.user_ns["In"][-1].lstrip().startswith("# Solution"):
+    in_notebook = "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    methods = getattr(answer, "__dict__", {}).values()  # where the answer is a class
+    parts = [inspect.unwrap(part) for part in (answer, *methods) if callable(part)]
+    cells = [linecache.getlines(part.__code__.co_filename) for part in parts if hasattr(part, "__code__")]
+    if not in_notebook or any(cell and cell[0].startswith("# Solution") for cell in cells):
         return ""
     temporary = PROGRESS.with_name(f"{PROGRESS.name}.{os.getpid()}.tmp")  # two notebooks may write at once
     try:
