@@ -39,7 +39,8 @@ def violations(page, scheme, width, within=None):
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # or the theme would fade colours over
     page.set_viewport_size({"width": width, "height": 900})
     page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
-    page.wait_for_timeout(500)  # after a change of width the theme waits before it looks what scrolls
+    # After a change of width the theme waits 300 ms before it looks what scrolls: by the page's own clock, however busy the machine is.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 500)))")
     # What scrolls must take the focus; that one rule would have it otherwise.
     options = {"resultTypes": ["violations"], "runOnly": RULES, "rules": {"focus-order-semantics": {"enabled": False}}}
     return Axe().run(page, options=options, context=within).response["violations"]

@@ -155,8 +155,8 @@ def sheets_of(pdf, headings):
     return [sheet for _, sheet in found]
 
 
-def write(site, out):
-    """Print the book into `out`."""
+def write(site, out, times=2):
+    """Print the book into `out`; the table of contents has numbers from the second time on."""
     whole = out.with_suffix(".html")
     with sync_playwright() as playwright:
         chromium = find_chromium(playwright) or sys.exit("no Chromium found: set GPTBOOK_CHROMIUM to one")
@@ -165,7 +165,7 @@ def write(site, out):
         page.emulate_media(media="print")
         page.set_default_timeout(600_000)
         sheets = ()
-        for _ in range(2):
+        for _ in range(times):
             text, headings = assemble(site, sheets)
             whole.write_text(text, "utf-8")
             page.goto(whole.resolve().as_uri())
