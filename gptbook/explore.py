@@ -112,10 +112,12 @@ outline-offset:3px}.gv table{border-collapse:collapse;font-size:.85rem;margin:.3
 def _view(body: str, text: str, data: Any, script: str) -> View:
     """A View of some HTML: `script` may read `data`, and calls say(text) for what stands below; it runs at every input."""
     embedded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")  # no tag begins in it
-    return View(f'<form class="gv" autocomplete="off" data-lm-suppress-shortcuts="true"><style>{_STYLE}</style>{body}'
+    return View(f'<form class="gv" autocomplete="off"><style>{_STYLE}</style>{body}'
                 f'<p class="said" aria-live="polite">{html.escape(text)}</p><script>(form => {{const d = {embedded};'
                 "const all = s => [...form.querySelectorAll(s)], of = name => form.elements[name].value,"
                 "say = text => {all('.said')[0].textContent = text};"
+                # JupyterLab would take the arrow keys for its own.
+                "all('input,select,[tabindex]').forEach(e => {e.dataset.lmSuppressShortcuts = true});"
                 "all('[disabled]').forEach(e => {e.disabled = false}); all('[hidden]').forEach(e => {e.hidden = false});"
                 f"const draw = () => {{{script}}}; form.onsubmit = e => e.preventDefault(); form.oninput = draw; draw()"
                 "})(document.currentScript.parentElement)</script></form>", text)
