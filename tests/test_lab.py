@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -94,3 +95,72 @@ def test_a_chapter_runs_and_is_paired(browser, lab):
     assert twin.exists(), "saving wrote no text twin: the pairing is not active"
     assert chapters.read_twin(twin).cells[0].source == nbformat.read(CHAPTER, as_version=4).cells[0].source
     assert twin.read_text("utf-8") == chapters.twin_of(CHAPTER).read_text("utf-8")
+
+
+EXPLORING = next(path for path in NOTEBOOKS if path.name.startswith("14_"))
+
+
+def live_notebook():
+    """Chapter 14's cells with widgets, and of the others those that they need, as a notebook without outputs."""
+    chapter = nbformat.read(EXPLORING, as_version=4)
+    code = [cell for cell in chapter.cells if cell.cell_type == "code"]
+    needed = [cell for cell in code if "live" in cell.metadata.get("tags", []) or "\nSENTENCE = " in "\n" + cell.source]
+    imports = [cell for cell in code if "\nimport " in "\n" + cell.source and "#| default_exp" not in cell.source][:2]
+    first = nbformat.v4.new_code_cell("from gptbook.explore import *")
+    for cell in [*imports, *needed]:
+        cell.outputs, cell.execution_count = [], None
+    title = nbformat.v4.new_markdown_cell("# The cells with widgets")
+    notebook = nbformat.v4.new_notebook(cells=[title, *imports, first, *needed], metadata={"kernelspec": chapter.metadata.kernelspec})
+    assert len(imports) == 2 and len(needed) == 4
+    return notebook
+
+
+def test_widgets_ask_the_live_model(browser, lab):
+    address, folder = lab
+    nbformat.write(live_notebook(), folder / "chapters" / "live.ipynb")
+    page = browser.new_page(viewport={"width": 1400, "height": 4000})  # JupyterLab draws only cells in sight
+    page.set_default_timeout(SECONDS * 1000)
+    page.goto(f"{address}/lab/tree/chapters/live.ipynb")
+    page.wait_for_selector(".jp-Notebook .jp-RenderedMarkdown h1, .jp-Notebook .myst h1")
+    deadline = time.monotonic() + SECONDS
+    while not page.locator(".jp-InputPrompt", has_text=re.compile(r"[*\d]")).count():  # asked too early, it runs nothing
+        assert time.monotonic() < deadline, "no cell was run"
+        page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
+        page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+        page.wait_for_timeout(10_000)
+
+    outputs = page.locator(".jp-Cell-outputArea", has=page.locator(".widget-dropdown"))
+    for n in range(3):
+        outputs.nth(n).locator(".gv .said").wait_for(state="attached")
+    attention, lens, following = (outputs.nth(n) for n in range(3))
+    assert attention.locator(".said").text_content().startswith("Layer 3, head 3: ")
+
+    def becomes(part, beginning):
+        """Wait until the text below a drawing begins so."""
+        part.locator(".said", has_text=beginning).wait_for(state="attached")
+
+    attention.locator(".widget-dropdown select").nth(1).select_option("0")  # the layer
+    becomes(attention, "Layer 0, head 3: ")
+    text = attention.locator(".widget-text input")
+    text.fill("Mary walked")
+    text.press("Enter")
+    becomes(attention, "walked”")  # the last token asks
+
+    # The drawing's own keys, which JupyterLab would otherwise take for its own.
+    active = page.locator(".jp-Cell.jp-mod-active").first.evaluate("e => [...e.parentNode.children].indexOf(e)")
+    attention.locator("input[type=radio]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    becomes(attention, "Layer 1, head 0: ")
+    assert page.locator(".jp-Cell.jp-mod-active").first.evaluate("e => [...e.parentNode.children].indexOf(e)") == active
+
+    lens.locator(".widget-text input").fill("I")
+    lens.locator(".widget-text input").press("Enter")
+    becomes(lens, "of 1 tokens")
+    before = following.locator(".jp-OutputArea").first.text_content()
+    following.locator(".widget-hslider .noUi-handle").first.focus()  # the temperature
+    page.keyboard.press("ArrowRight")
+    becomes(following, "tokens can be drawn")
+    page.wait_for_function("([e, before]) => e.textContent !== before",
+                           arg=[following.locator(".jp-OutputArea").first.element_handle(), before])
+    assert following.locator("output").first.text_content() == "0.85"
+    page.close()
