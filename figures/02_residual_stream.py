@@ -5,8 +5,7 @@ from style import GREY, LIGHT, STREAM, Canvas
 c = Canvas(560, "The residual stream with a block's two branches")
 X, MID = 70, 244  # the stream, and the middle of the branches' boxes
 
-c.line(X, 46, X, 510, STREAM, 7)
-c.path(f"M{X - 12} 500 L{X} 522 L{X + 12} 500z", STREAM, STREAM)
+c.stream(X, 46, 522)
 c.text(16, 32, "x: one token's E numbers", anchor="start")
 c.text(16, 544, "the same E numbers, to the next block", anchor="start")
 

@@ -6,8 +6,7 @@ c = Canvas(700, "A transformer block: attention and feed-forward, each on a norm
 X, LEFT, W = 56, 120, 130  # the stream; the branches' boxes
 MID = LEFT + W / 2
 
-c.line(X, 46, X, 634, STREAM, 7)
-c.path(f"M{X - 12} 624L{X} 646L{X + 12} 624z", STREAM, STREAM)
+c.stream(X, 46, 646)
 c.text(16, 32, "x (B, T, E)", anchor="start")
 c.text(16, 668, "x (B, T, E): nothing is ever replaced in the\nstream, each branch adds to it", anchor="start")
 

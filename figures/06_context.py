@@ -20,11 +20,8 @@ for y, title, slide in ((32, "Sliding by one", True), (242, "Dropping the older 
         c.circle(16 + total * CELL + 13.5, top + 13.5, 11, NEW_TOKEN, GREY)
         c.text(440, top + 19, str(computed), anchor="end")
         sums += computed
-    c.line(410, y + 156, 454, y + 156, GREY)
-    c.text(440, y + 176, str(sums), anchor="end", bold=True)
-    c.text(402, y + 176, "positions computed", GREY, "end")
+    c.total(y + 156, str(sums), "positions computed")
 c.legend(452, (16, STREAM, 0.8, "computed in this step"), (230, CACHE, 0.35, "read from the cache"))
 c.legend(480, (16, MASKED, 0.7, "forgotten"))
-c.circle(238, 475, 8, NEW_TOKEN, GREY)
-c.text(253, 480, "chosen by this step", anchor="start")
+c.legend_disc(238, 480, NEW_TOKEN, "chosen by this step")
 c.save("06_context")

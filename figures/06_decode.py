@@ -19,10 +19,7 @@ for y, title, cached in ((32, "Without a cache", False), (278, "With a cache", T
         c.circle(X + read * CELL + 13.5, top + 13.5, 11, NEW_TOKEN, GREY)
         c.text(440, top + 19, str(computed), anchor="end")
         sums += computed
-    c.line(410, y + 192, 454, y + 192, GREY)
-    c.text(440, y + 212, str(sums), anchor="end", bold=True)
-    c.text(402, y + 212, "positions computed", GREY, "end")
+    c.total(y + 192, str(sums), "positions computed")
 c.legend(522, (16, STREAM, 0.8, "computed"), (132, CACHE, 0.35, "from the cache"))
-c.circle(298, 517, 8, NEW_TOKEN, GREY)
-c.text(313, 522, "chosen by this call", anchor="start")
+c.legend_disc(298, 522, NEW_TOKEN, "chosen by this call")
 c.save("06_decode")

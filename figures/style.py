@@ -72,6 +72,11 @@ class Canvas:
         self.line(x - 7, y, x + 7, y, width=2)
         self.line(x, y - 7, x, y + 7, width=2)
 
+    def stream(self, x, top, tip):
+        """The residual stream, an arrow downwards."""
+        self.line(x, top, x, tip - 12, STREAM, 7)
+        self.path(f"M{x - 12} {tip - 22}L{x} {tip}L{x + 12} {tip - 22}z", STREAM, STREAM)
+
     def grid(self, x, y, rows, cols, cell, fill, text=None):
         """rows x cols squares; fill(i, j) is a colour, or a colour and its opacity; text(i, j) a square's label."""
         for i in range(rows):
@@ -87,6 +92,17 @@ class Canvas:
         for x, colour, opacity, text in items:
             self.rect(x, y - 13, 16, 16, colour, opacity, GREY)
             self.text(x + 23, y, text, anchor="start")
+
+    def legend_disc(self, x, y, colour, text):
+        """A coloured disc and what it means, on the line whose baseline is y."""
+        self.circle(x, y - 5, 8, colour, GREY)
+        self.text(x + 15, y, text, anchor="start")
+
+    def total(self, y, number, text):
+        """A sum below a column of numbers that ends at 440 px, under a line at y."""
+        self.line(410, y, 454, y, GREY)
+        self.text(440, y + 20, number, anchor="end", bold=True)
+        self.text(402, y + 20, text, GREY, "end")
 
     def save(self, name):
         """Write figures/NAME.svg beside this file."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dataset_loader import check_int
-from .generate import _check_tokenizer, filter_logits
+from .generate import _check_tokenizer, _evaluating, filter_logits
 from .gpt import GPTModel
 from .gpt_gqa import GroupedQueryAttention
 from .gpt_swa import SlidingWindowAttention
@@ -32,17 +32,13 @@ def _inputs_of(model: GPTModel, input_ids: Tensor, parts: Iterable[nn.Module]) -
     """What goes into each of these modules of the model, (B, T, E), when it reads input_ids (B, T) without dropout."""
     seen: dict[nn.Module, Tensor] = {}
     parts = list(parts)
-    training = [module for module in model.modules() if module.training]
     handles = [part.register_forward_pre_hook(lambda part, args: seen.update({part: args[0]})) for part in parts]
     try:
-        model.eval()
-        with torch.no_grad():
+        with _evaluating(model), torch.no_grad():
             model(input_ids)
     finally:
         for handle in handles:
             handle.remove()
-        for module in training:
-            module.training = True    # one by one: model.train() would also wake parts that were frozen
     return [seen[part] for part in parts]
 
 
@@ -137,7 +133,15 @@ def _check_tensor(name: str, value: Any, letters: str) -> None:
         raise ValueError(f"{name} must be finite, got {value[~value.isfinite()][0].item()}")
 
 
-def _check_ids(name: str, ids: Any, vocab_size: int) -> None:
+def _check_head(layer: int, head: int, L: int, H: int) -> None:
+    """Raise unless it is one of H heads in one of L layers."""
+    for name, value, end in (("layer", layer, L), ("head", head, H)):
+        check_int(name, value, 0)
+        if value >= end:
+            raise ValueError(f"{name} must be in [0, {end}), got {value}")
+
+
+def _check_row_of_ids(name: str, ids: Any, vocab_size: int) -> None:
     """Raise unless ids is an int64 tensor of one axis, each in [0, vocab_size)."""
     if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
         raise TypeError(f"{name} must be a tensor of int64, got {getattr(ids, 'dtype', type(ids).__name__)}")
@@ -157,10 +161,7 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
     L, H, T, _ = maps.shape
     if maps.shape[3] != T or len(tokens) != T:
         raise ValueError(f"maps must be (L, H, T, T) with T tokens, got {tuple(maps.shape)} and {len(tokens)} tokens")
-    for name, value, end in (("layer", layer, L), ("head", head, H)):
-        check_int(name, value, 0)
-        if value >= end:
-            raise ValueError(f"{name} must be in [0, {end}), got {value}")
+    _check_head(layer, head, L, H)
     lower = torch.ones(T, T).tril().bool()
     hundredths = (maps.detach().cpu().float()[:, :, lower] * 100).round().int().flatten(0, 1).tolist()  # (L H, T (T + 1) / 2)
     places = lower.nonzero().tolist()
@@ -267,7 +268,7 @@ def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> 
     if not isinstance(input_ids, Tensor) or tuple(input_ids.shape) != (T,) or V > tokenizer.n_vocab:
         raise ValueError(f"lens must be (L + 1, T, V) for T ids and a tokenizer of at least V tokens, got {tuple(lens.shape)}, "
                          f"input_ids of shape {tuple(getattr(input_ids, 'shape', ()))} and {tokenizer.n_vocab} tokens")
-    _check_ids("input_ids", input_ids, V)
+    _check_row_of_ids("input_ids", input_ids, V)
     probs = lens.detach().cpu().float().softmax(-1)
     tokens = [_shown(tokenizer.decode([i])) for i in input_ids.tolist()]
     cells: dict[str, list[tuple[str, int]]] = {"the likeliest token": [], "the probability of the true token": [],
@@ -311,7 +312,7 @@ def nearest_tokens(model: GPTModel, token_ids: Tensor, k: int = 6) -> tuple[Tens
     """
     _check_type("model", model, GPTModel)
     V = model.cfg.vocab_size
-    _check_ids("token_ids", token_ids, V)
+    _check_row_of_ids("token_ids", token_ids, V)
     check_int("k", k, 1)
     if k >= V:
         raise ValueError(f"k must be below the vocabulary's {V} tokens, got {k}")
@@ -346,10 +347,7 @@ def ablate_heads(model: GPTModel, heads: Iterable[tuple[int, int]], means: Tenso
     for pair in heads:
         if not (isinstance(pair, tuple) and len(pair) == 2):
             raise TypeError(f"heads must be pairs (layer, head), got {pair!r}")
-        for name, value, end in (("layer", pair[0], len(layers)), ("head", pair[1], H)):
-            check_int(name, value, 0)
-            if value >= end:
-                raise ValueError(f"{name} must be in [0, {end}), got {value}")
+        _check_head(*pair, len(layers), H)
         chosen.setdefault(pair[0], []).append(pair[1])
 
     def silence(layer: int) -> Any:

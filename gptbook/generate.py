@@ -7,6 +7,7 @@ __all__ = ['text_to_token_ids', 'token_ids_to_text', 'filter_logits', 'stream', 
 import codecs
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import tiktoken
 import torch
@@ -99,17 +100,24 @@ def filter_logits(logits: Tensor, temperature: float = 1.0, top_k: int | None = 
     return torch.full_like(logits, -math.inf).scatter(-1, where, kept)
 
 # %% ../chapters/06_generation.ipynb #cell-062
-@torch.inference_mode()
-def _last_logits(model, input_ids, use_cache):
-    """Logits (B, V) after the last of input_ids (B, T), without dropout; the model's modes stay."""
+@contextmanager
+def _evaluating(model) -> Iterator[None]:
+    """A block in which the model has no dropout; what was in training mode before is so again after it."""
     training = [module for module in model.modules() if module.training]
     if training:
         model.eval()
     try:
-        return model(input_ids, use_cache=use_cache, last_only=True)[:, -1]
+        yield
     finally:
         for module in training:
             module.training = True    # one by one: model.train() would also wake parts that were frozen
+
+
+@torch.inference_mode()
+def _last_logits(model, input_ids, use_cache):
+    """Logits (B, V) after the last of input_ids (B, T), without dropout; the model's modes stay."""
+    with _evaluating(model):
+        return model(input_ids, use_cache=use_cache, last_only=True)[:, -1]
 
 
 def _choose(logits, temperature, top_k, top_p, generator):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from .dataset_loader import check_int
-from .generate import stream
+from .generate import _evaluating, stream
 from .gpt import GPTModel, _config_for
 from .gpt_gqa import GroupedQueryAttention
 from .gpt_mla import HalfCacheAttention, MultiHeadLatentAttention
@@ -340,15 +340,13 @@ def benchmark_training(model: GPTModel, *, batch_size: int = 2, seq_len: int = 2
     cfg = TrainConfig(max_steps=1, batch_size=batch_size, bf16=bf16)  # its step 1 is past the last: the rate is min_lr, 0
     device = model.tok_emb.weight.device
     ids = torch.arange(batch_size * seq_len, device=device).view(batch_size, seq_len) % model.cfg.vocab_size
-    optimizer, training = make_optimizer(model, cfg), [module for module in model.modules() if module.training]
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    optimizer = make_optimizer(model, cfg)
+    with _evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
             seconds = statistics.median(_seconds(lambda: train_step(model, optimizer, [(ids, ids)], cfg, 1), steps, device))
-    finally:
-        model.zero_grad()
-        model.eval()
-        for module in training:
-            module.training = True
+        finally:
+            model.zero_grad()
+            model.eval()  # train_step had all of it in training mode
     kind = type(model.blocks[0].att)
     flops = estimate(model.cfg, attention=kind, batch_size=batch_size, seq_len=seq_len).training_flops
     return TrainingRecord(batch_size, seq_len, bf16, seconds, flops)

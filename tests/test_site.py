@@ -48,6 +48,11 @@ def parsed(site):
     return {path: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in sorted(site.rglob("*.html"))}
 
 
+def page_of(parsed, stem):
+    """The page of that name, such as "notation"."""
+    return next(soup for path, soup in parsed.items() if path.stem == stem)
+
+
 @dataclass
 class Visit:
     """What was seen of one page in Chromium."""
@@ -115,7 +120,7 @@ def test_formulas_are_drawn_in_their_font(visits, parsed):
 
 @each_chapter
 def test_figures_and_formulas_of_a_chapter_are_numbered(path, parsed):
-    chapter, soup = int(path.name[:2]), next(soup for page, soup in parsed.items() if page.stem == path.stem)
+    chapter, soup = int(path.name[:2]), page_of(parsed, path.stem)
     figures = [caption.get_text() for caption in soup.select("figure figcaption .caption-text")]
     assert figures and all(text.startswith(f"Figure {chapter}.{i}. ") for i, text in enumerate(figures, start=1)), figures
     formulas = [formula.get_text(strip=True) for formula in soup.select("div.math > .eqno")]
@@ -268,8 +273,8 @@ def test_nobody_is_moved_about_who_asks_for_stillness(browser, site):
 
 @each_chapter
 def test_words_of_the_glossary_are_explained_at_their_first_use(path, parsed):
-    soup = next(soup for page, soup in parsed.items() if page.stem == path.stem)
-    glossary = next(soup for page, soup in parsed.items() if page.stem == "notation")
+    soup = page_of(parsed, path.stem)
+    glossary = page_of(parsed, "notation")
     known = {term["id"]: term for term in glossary.select("dl.glossary dt")}
     terms = soup.select("a.term")
     targets = [term["href"].split("#")[1] for term in terms]
@@ -364,7 +369,7 @@ def test_code_has_copy_buttons(browser, site):
 
 @each_chapter
 def test_edit_and_run_appear_where_a_repository_is_named(path, parsed):
-    page = next(soup for page, soup in parsed.items() if page.stem == path.stem)
+    page = page_of(parsed, path.stem)
     links = {a.get_text(): a["href"] for a in page.select(".chapter-links a")}
     assert links["Edit this page"] == f"{REPOSITORY}/edit/main/chapters/text/{path.stem}.md" and chapters.twin_of(path).exists()
     assert links["Run on Binder"] == ("https://mybinder.org/v2/git/https%3A%2F%2Fexample.org%2Fowner%2Fbook/HEAD"
@@ -375,7 +380,7 @@ def test_edit_and_run_appear_where_a_repository_is_named(path, parsed):
 
 
 def test_every_reference_has_a_title_and_an_address(parsed):
-    works = next(soup for page, soup in parsed.items() if page.stem == "references").select(".citation-list .citation")
+    works = page_of(parsed, "references").select(".citation-list .citation")
     assert len(works) == (ROOT / "references.bib").read_text("utf-8").count("\n@") + 1
     bare = [work.get_text(" ", strip=True) for work in works if not work.select_one("a[href^=https]") or len(work.get_text().split()) < 6]
     assert not bare

@@ -23,9 +23,6 @@ class GlossaryLink(nodes.Inline, nodes.TextElement):
     """A word that shows its definition."""
 
 
-LEFT_ALONE += (GlossaryLink,)
-
-
 def entries(app):
     """{term: (id of its entry, paragraph that defines it)} of the glossary."""
     found = {}
@@ -43,20 +40,26 @@ def pattern(term):
     return re.compile(rf"(?<![\w-]){first}(?:e?s)?(?![\w-])")
 
 
+def prose(doctree):
+    """The pieces of text in which words may be marked, in their order."""
+    for text in doctree.findall(nodes.Text):
+        above = [text.parent]
+        while above[-1].parent is not None:
+            above.append(above[-1].parent)
+        if not any(isinstance(node, LEFT_ALONE) for node in above) and any(isinstance(node, nodes.paragraph) for node in above):
+            yield text
+
+
 def link_terms(app, doctree, docname):
     """Mark the first use of each term, the longest terms first: "causal mask" is not the mask of another entry."""
     if chapter_number(docname) is None or app.builder.format != "html":
         return
     target = app.builder.get_relative_uri(docname, GLOSSARY)
     known = entries(app)
+    texts = list(prose(doctree))
     for term in sorted(known, key=len, reverse=True):
         name, definition = known[term]
-        for text in list(doctree.findall(nodes.Text)):
-            above = [text.parent]
-            while above[-1].parent is not None:
-                above.append(above[-1].parent)
-            if any(isinstance(node, LEFT_ALONE) for node in above) or not any(isinstance(node, nodes.paragraph) for node in above):
-                continue
+        for i, text in enumerate(texts):
             if term in ONLY_IN_ITALICS and not isinstance(text.parent, nodes.emphasis):
                 continue
             match = pattern(term).search(text)
@@ -64,8 +67,9 @@ def link_terms(app, doctree, docname):
                 said = app.builder.render_partial(definition)["fragment"]
                 said = re.sub(r"^<p>|</p>$", "", said.strip())
                 marked = GlossaryLink("", match[0], refuri=f"{target}#{name}", definition=said)
-                parts = [nodes.Text(text[:match.start()]), marked, nodes.Text(text[match.end():])]
-                text.parent.replace(text, [part for part in parts if part.astext()])
+                parts = [part for part in (nodes.Text(text[:match.start()]), marked, nodes.Text(text[match.end():])) if part.astext()]
+                text.parent.replace(text, parts)
+                texts[i:i + 1] = [part for part in parts if part is not marked]
                 break
 
 

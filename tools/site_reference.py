@@ -153,9 +153,14 @@ def link(app, text, docname, fragment=""):
     return nodes.reference("", text, refuri=uri, internal=True)
 
 
+def module_of(docname):
+    """The module that a chapter exports, None for another page."""
+    return next((name for name, (chapter, *_) in modules().items() if chapter == docname), None)
+
+
 def mark_definitions(app, doctree):
     """The cells of a chapter that define public names can be linked to: LayerNorm's is #def-LayerNorm."""
-    module = next((name for name, (chapter, *_) in modules().items() if chapter == app.env.docname), None)
+    module = module_of(app.env.docname)
     if module is None:
         return
     public = modules()[module][2]
@@ -167,7 +172,7 @@ def mark_definitions(app, doctree):
 
 def add_links(app, doctree, docname):
     """The line under a chapter's title."""
-    module = next((name for name, (chapter, *_) in modules().items() if chapter == docname), None)
+    module = module_of(docname)
     if module is None or app.builder.format != "html":
         return
     up = app.builder.get_relative_uri(docname, PAGE)

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import linecache
-import os
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from gptbook.train import _whole_file
 
 PROGRESS = Path("progress.json")  # beside the notebooks: {number: day on which the reader first solved it}
 _checks: dict[str, Callable[[Any], None]] = {}
@@ -114,11 +115,10 @@ def _note(number, answer):
     cells = [linecache.getlines(part.__code__.co_filename) for part in parts if hasattr(part, "__code__")]
     if not in_notebook or any(cell and cell[0].startswith("# Solution") for cell in cells):
         return ""
-    temporary = PROGRESS.with_name(f"{PROGRESS.name}.{os.getpid()}.tmp")  # two notebooks may write at once
     try:
         found = {number: date.today().isoformat(), **solved()}
-        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, PROGRESS)
+        with _whole_file(PROGRESS) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         return f" (Not noted in {PROGRESS}: {error})"
     return f" You have solved {len(found)} of {len(_checks)}; progress.ipynb shows which."
