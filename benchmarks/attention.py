@@ -310,25 +310,25 @@ def plot(record: dict[str, Any], path: Path) -> None:
     import matplotlib
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
-    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 12})
     colours = ["#0072B2", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#000000"]
     looks = {name: {"color": colours[i % 7], "marker": "osD^v<>xP*"[i % 10], "linestyle": "-" if i < 7 else "--"}
              for i, name in enumerate(name for name in VARIANTS if name != "MHA")}
-    figure, axes = plt.subplots(2, 1, figsize=(5, 13), layout="constrained")
-    for ax, kind, axis, title in ((axes[0], "decode", "S", "one decode step"), (axes[1], "prefill", "T", "prefill")):
-        for name in dict.fromkeys(row["variant"] for row in record[kind] if row["variant"] != "MHA"):
-            rows = [row for row in record[kind] if row["variant"] == name]
-            ax.plot([row[axis] for row in rows], [row["speed"] for row in rows], label=name, **looks[name])
-        ax.axhline(1, color="#5f5f5f", linewidth=1)
-        ax.set(xscale="log", yscale="log", title=title, xlabel="cached positions S" if kind == "decode" else "prompt T",
-               ylabel="times MHA's speed")
-        ax.set_xticks([row[axis] for row in record[kind] if row["variant"] == "MHA"])
-        ax.set_xticklabels([f"{row[axis]:,}" for row in record[kind] if row["variant"] == "MHA"])
-        ax.minorticks_off()
-        ax.set_yticks([y for y in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if ax.get_ylim()[0] < y < ax.get_ylim()[1]])
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.legend(fontsize=12, loc="upper center", bbox_to_anchor=(0.45, -0.12), frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    with plt.style.context(["default", {"svg.hashsalt": "gptbook", "font.size": 12}]):  # whatever the caller's style
+        figure, axes = plt.subplots(2, 1, figsize=(5, 13), layout="constrained")
+        for ax, kind, axis, title in ((axes[0], "decode", "S", "one decode step"), (axes[1], "prefill", "T", "prefill")):
+            for name in dict.fromkeys(row["variant"] for row in record[kind] if row["variant"] != "MHA"):
+                rows = [row for row in record[kind] if row["variant"] == name]
+                ax.plot([row[axis] for row in rows], [row["speed"] for row in rows], label=name, **looks[name])
+            ax.axhline(1, color="#5f5f5f", linewidth=1)
+            ax.set(xscale="log", yscale="log", title=title, xlabel="cached positions S" if kind == "decode" else "prompt T",
+                   ylabel="times MHA's speed")
+            ax.set_xticks([row[axis] for row in record[kind] if row["variant"] == "MHA"])
+            ax.set_xticklabels([f"{row[axis]:,}" for row in record[kind] if row["variant"] == "MHA"])
+            ax.minorticks_off()
+            ax.set_yticks([y for y in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if ax.get_ylim()[0] < y < ax.get_ylim()[1]])
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.legend(fontsize=12, loc="upper center", bbox_to_anchor=(0.45, -0.12), frameon=False)
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

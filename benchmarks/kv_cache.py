@@ -101,20 +101,20 @@ def plot(record: dict[str, Any], path: Path) -> None:
     import matplotlib
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
-    plt.rcParams.update({"svg.hashsalt": "gptbook", "font.size": 11})
     colours = ["#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]
-    figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
-    for i, name in enumerate(VARIANTS):
-        rows = [row for row in record["rows"] if row["variant"] == name]
-        ax.plot([row["S"] for row in rows], [row["allocated"] / 1e6 for row in rows], label=name,
-                marker="osD^v<>xP*"[i], color=colours[i % 7], linestyle="-" if i < 7 else "--")
-    ax.set(xscale="log", yscale="log", xlabel="cached positions S", ylabel="MB of cache, GPT-2 124M, float32")
-    lengths = sorted({row["S"] for row in record["rows"]})
-    ax.set_xticks(lengths, [f"{n:,}" for n in lengths])
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    with plt.style.context(["default", {"svg.hashsalt": "gptbook", "font.size": 11}]):  # whatever the caller's style
+        figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
+        for i, name in enumerate(VARIANTS):
+            rows = [row for row in record["rows"] if row["variant"] == name]
+            ax.plot([row["S"] for row in rows], [row["allocated"] / 1e6 for row in rows], label=name,
+                    marker="osD^v<>xP*"[i], color=colours[i % 7], linestyle="-" if i < 7 else "--")
+        ax.set(xscale="log", yscale="log", xlabel="cached positions S", ylabel="MB of cache, GPT-2 124M, float32")
+        lengths = sorted({row["S"] for row in record["rows"]})
+        ax.set_xticks(lengths, [f"{n:,}" for n in lengths])
+        ax.minorticks_off()
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.legend(fontsize=8)
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
