@@ -28,10 +28,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.rendezvous import rendezvous
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
@@ -495,13 +492,17 @@ def _backward(net: Any, windows: np.ndarray, dataset: GPTDatasetV1, cfg: TrainCo
     return own_loss
 
 # %% ../chapters/13_scaling_out.ipynb #cell-091
+def _whole(value: Tensor) -> Tensor:
+    """A tensor of which each rank holds a part (a `DTensor`), put together by all of them; a plain one as it is."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
 def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: GPTDatasetV1, cfg: TrainConfig,
           step: int, ranks: Ranks, interrupts: list[int]) -> tuple[float, float, bool]:
     """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one was told to stop."""
     _begin_step(model, optimizer, cfg, step, ranks.rank)
     own_loss = _backward(net, _own_windows(step, dataset, cfg, ranks), dataset, cfg, ranks)
-    length = nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip)
-    norm = (length.full_tensor() if isinstance(length, DTensor) else length).item()
+    norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip)).item()
     told = torch.tensor([own_loss, norm, len(interrupts)], dtype=torch.float64)
     dist.all_reduce(told)
     loss, norms, stops = told.tolist()
@@ -516,6 +517,11 @@ def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: 
 # %% ../chapters/13_scaling_out.ipynb #cell-095
 def _shard_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainConfig, ranks: Ranks) -> torch.optim.AdamW:
     """Leave a part of each parameter on each rank; returns an optimiser of the parts, its state dealt out alike."""
+    # Imported only where it is used: these load half as much again as PyTorch itself, and `import gptbook` would wait for it.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import distribute_tensor
+
     state = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
     for weight in model.state_dict().values():
         dist.broadcast(weight, src=0)  # as DDP does: all begin with rank 0's
@@ -535,12 +541,12 @@ def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainC
                   ranks: Ranks) -> tuple[GPTModel, torch.optim.Optimizer]:
     """The whole model and its optimiser on rank 0, on its CPU; the other ranks help, and get what they had."""
 
-    def whole(value: Tensor) -> Tensor:
-        full = value.full_tensor() if isinstance(value, DTensor) else value
+    def kept(value: Tensor) -> Tensor:
+        full = _whole(value)
         return full.cpu() if ranks.rank == 0 else full.new_empty(0)
 
-    weights = {name: whole(value) for name, value in model.state_dict().items()}
-    state = {name: {key: whole(value) for key, value in optimizer.state[p].items()}
+    weights = {name: kept(value) for name, value in model.state_dict().items()}
+    state = {name: {key: kept(value) for key, value in optimizer.state[p].items()}
              for name, p in model.named_parameters()}
     if ranks.rank > 0:
         return model, optimizer
