@@ -335,8 +335,13 @@ class Bench:
     def bf16(self) -> dict[str, Tokens]:
         """Ours in bfloat16, transformers in float32 and in bfloat16."""
         start = transformers_start(peer_of(self.model).eval().bfloat16().to(DEVICE))
-        return {"gptbook, bf16": functools.partial(stream, self.copy().bfloat16()), HF: self.decoders[HF],
-                f"{HF}, bf16": functools.partial(peer_tokens, start)}
+        half = self.copy().bfloat16()
+        found: dict[str, Tokens] = {"gptbook, bf16": functools.partial(stream, half)}
+        if DEVICE.type == "cpu":
+            with (fast := FastDecode(half)):
+                check_equal(half, own_start(half), error=0.1)  # logits of 8 bits
+            found[f"{FAST}, bf16"] = functools.partial(fast_tokens, fast, half)
+        return found | {HF: self.decoders[HF], f"{HF}, bf16": functools.partial(peer_tokens, start)}
 
     def int8(self) -> dict[str, Tokens]:
         """Ours and torchao's (whose head stays float32, for its weights are an embedding's), transformers in float32."""
@@ -457,7 +462,7 @@ ROWS: dict[str, tuple[str, Callable[[Bench], Any], list[tuple[str, str | None, s
         ceiling=step_bytes(b.model, 512 + 128)),
                            [(FAST, HF, ">=", 1.25, False), (FAST, "ceiling", ">=", 0.75, False)]),
     "decode, batch 8": ("tokens/s", lambda b: b.decode(b.decoders, 32, 24, batch=8), []),
-    "decode, bf16": ("tokens/s", lambda b: b.decode(b.bf16, 32, 16), [("gptbook, bf16", HF, ">=", 1.7, True)]),
+    "decode, bf16": ("tokens/s", lambda b: b.decode(b.bf16, 32, 16), [(f"{FAST}, bf16", HF, ">=", 1.7, True)]),
     "decode, torch.compile": ("tokens/s", lambda b: b.decode(b.compiled(), 32, 48), []),
     "decode, int8": ("tokens/s", lambda b: b.decode(b.int8(), 32, 48), [("gptbook, int8", HF, ">=", 3.3, False)]),
     "bits a byte, int8": ("bits a byte", Bench.bits, [("difference", None, "<=", 0.02, False)]),
@@ -539,7 +544,8 @@ def main() -> None:
     DEVICE = torch.device(args.device)
     if impossible := [name for name in args.only if DEVICE.type != "cpu" and name in CPU_ONLY and args.only != list(ROWS)]:
         parser.error(f"--only: {impossible} are measured on a CPU only")
-    name_of = {"cpu": torch.backends.cpu.get_cpu_capability, "cuda": torch.cuda.get_device_name}
+    amx = " and AMX" if torch.cpu._is_amx_tile_supported() else ""
+    name_of = {"cpu": lambda: torch.backends.cpu.get_cpu_capability() + amx, "cuda": torch.cuda.get_device_name}
     bench, rows, left_out = Bench(args.rounds, args.nanogpt, args.llms), {}, {}
     machine = {"threads": torch.get_num_threads(), "device": name_of.get(DEVICE.type, lambda: DEVICE.type)(),
                "bf16": DEVICE.type != "cpu" or BF16_CPU, "torch": torch.__version__, "transformers": transformers.__version__}

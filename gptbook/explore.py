@@ -253,7 +253,7 @@ def logit_lens(model: GPTModel, input_ids: Tensor) -> Tensor:
     """
     _check_type("model", model, GPTModel)
     streams = _inputs_of(model, input_ids, [*model.blocks, model.final_norm])
-    return torch.stack([F.linear(model.final_norm(x), model.tok_emb.weight) for x in streams])
+    return torch.stack([model.head(x) for x in streams])
 
 # %% ../chapters/14_exploring.ipynb #cell-044
 def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> View:

@@ -156,8 +156,7 @@ class GPTModel(nn.Module):
             x = self.drop(self.tok_emb(input_ids) + self.pos_emb(positions))      # (B, T, E)
             for block, cache in zip(self.blocks, caches, strict=True):
                 x = block(x, cache)                                               # (B, T, E)
-            x = self.final_norm(x[:, -1:] if last_only else x)
-            logits = F.linear(x, self.tok_emb.weight)                             # (B, T or 1, V)
+            logits = self.head(x[:, -1:] if last_only else x)                     # (B, T or 1, V)
         except BaseException:  # KeyboardInterrupt too: some layers have taken the step, others have not
             if use_cache:
                 for cache in caches:
@@ -166,3 +165,7 @@ class GPTModel(nn.Module):
         if use_cache:
             self.kv_cache, self._cache_batch_size = caches, B
         return logits
+
+    def head(self, x: Tensor) -> Tensor:
+        """The stream (B, T, E), normalised and compared with every row of the token table -> logits (B, T, V)."""
+        return F.linear(self.final_norm(x), self.tok_emb.weight)

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from .dataset_loader import check_int
 from .generate import _evaluating, stream
@@ -239,56 +238,106 @@ def benchmark_decode(model: GPTModel, *, prompt_length: int = 32, new_tokens: in
     return DecodeRecord(batch_size, prompt_length, new_tokens, weight.dtype, statistics.median(firsts),
                         statistics.median(others))
 
-# %% ../chapters/12_performance.ipynb #cell-043
-class FastDecode(TorchFunctionMode):
+# %% ../chapters/12_performance.ipynb #cell-045
+class FastDecode:
     """Inside `with FastDecode(model):` a CPU multiplies few rows, or all of them, with the model's weights faster.
 
-    int8=False: products of up to 64 float32 rows are written in the way that reads the weights fastest, see `_few_rows`; equal
-    but for rounding. int8=True: all calls of F.linear with the weight of a linear layer or of the head itself (not
-    chapter 9's products with parts of a weight) are done in 8-bit integers, the weights with one scale for each row, the other side with one
-    scale for the whole batch and 7 bits; the weights are those of the moment when FastDecode is made.
+    The linear layers and the head have other products for that time, in every thread that calls the model.
+    int8=False: a product of up to 16 rows is written in the way of `_WAYS` that is fastest here, in the dtype that the model has;
+    equal but for rounding. The ways are timed when a shape of weight comes up for the first time with 1, 2, up to 4, 8 or 16 rows.
+    int8=True: these products (not chapter 9's with parts of a weight) are done in 8-bit integers, the weights with one scale for each
+    row, the other side with one scale for the whole batch and 7 bits; the weights are those of the moment when FastDecode is made.
     The model stays in memory as it is; the integers take a quarter of its matrices' bytes besides.
-    Where gradients are recorded, nothing changes. Raises TypeError where model is no GPTModel in float32, ValueError for a
-    model that is not on a CPU, and RuntimeError where PyTorch has no 8-bit products for this processor.
+    Where gradients are recorded, or autocast chooses the dtype, nothing changes. Raises TypeError where model is no GPTModel in
+    float32 (or bfloat16, without int8), ValueError for a model that is not on a CPU, RuntimeError where PyTorch has no 8-bit products
+    for this processor, and on entering where the model is in such a block already.
     """
 
     def __init__(self, model: GPTModel, int8: bool = False) -> None:
-        super().__init__()
         _check_type("model", model, GPTModel)
         _check_type("int8", int8, bool)
-        weight = model.tok_emb.weight
-        if weight.dtype != torch.float32:
-            raise TypeError(f"model must be in torch.float32, got one in {weight.dtype}")
-        if weight.device.type != "cpu":
-            raise ValueError(f"model must be on the CPU, got one on {weight.device}")
-        layers = [(m.weight, m.bias) for m in model.modules() if isinstance(m, nn.Linear)]
-        self._packed = {id(w): _pack_int8(w, b) for w, b in [(weight, None), *layers]} if int8 else {}
-        self._model = model  # keeps the weights alive: another tensor must not get the id of one of them
+        table = model.tok_emb.weight
+        if table.dtype not in ((torch.float32,) if int8 else (torch.float32, torch.bfloat16)):
+            raise TypeError(f"model must be in torch.float32{' for int8' if int8 else ' or torch.bfloat16'}, got one in {table.dtype}")
+        if table.device.type != "cpu":
+            raise ValueError(f"model must be on the CPU, got one on {table.device}")
+        self._model = model
+        self._layers = [m for m in model.modules() if type(m) is nn.Linear]
+        weights = {id(model): (table, None), **{id(m): (m.weight, m.bias) for m in self._layers}}
+        self._packed = {key: _pack_int8(*pair) if int8 else None for key, pair in weights.items()}
+        self._fastest: dict[tuple[torch.Size, int], Callable[..., Tensor]] = {}
 
-    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        if func is F.linear and not kwargs and not torch.is_grad_enabled():
-            x, weight, *bias = args
-            packed = self._packed.get(id(weight))
+    def __enter__(self) -> "FastDecode":
+        model, layers, fastest = self._model, self._layers, self._fastest
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor | None]]] = {model.tok_emb.weight.shape: [(model.tok_emb.weight, None)]}
+        for m in layers:
+            alike.setdefault(m.weight.shape, []).append((m.weight, m.bias))
+
+        def product(weight: Tensor, bias: Tensor | None, packed: Any, x: Tensor) -> Tensor:
+            if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+                return F.linear(x, weight, bias)
             if packed is not None:
                 return torch.ops.quantized.linear_dynamic(x, packed, True)
-            if 0 < x.numel() <= 64 * x.shape[-1] and x.dtype == weight.dtype == torch.float32:
-                return _few_rows(x, weight, *bias)
-        return func(*args, **(kwargs or {}))
+            rows = x.numel() // x.shape[-1]
+            if not 0 < rows <= 16:
+                return F.linear(x, weight, bias)
+            case = weight.shape, (rows - 1).bit_length()
+            if case not in fastest:
+                fastest[case] = _fastest_way(x, alike[weight.shape])
+            return fastest[case](x, weight, bias)
+
+        def head(x: Tensor) -> Tensor:
+            return product(model.tok_emb.weight, None, self._packed[id(model)], model.final_norm(x))
+
+        if vars(model).setdefault("head", head) is not head:
+            raise RuntimeError("model is in a `with FastDecode(...)` block already; leave that one first")
+        self._taken = [m for m in layers if "forward" not in vars(m)]  # where somebody else has put one, it stays
+        for m in self._taken:
+            setattr(m, "forward", partial(product, m.weight, m.bias, self._packed[id(m)]))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for m in self._taken:
+            del m.forward  # the class has its own
+        del self._model.head
 
 
-def _few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear for few rows: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
+def _in_pieces(x: Tensor, weight: Tensor, bias: Tensor | None = None, rows_first: bool = True) -> Tensor:
+    """F.linear as a batch of products, each x w^T, or else w x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
     rows, pieces = x.reshape(-1, x.shape[-1]), 4 * torch.get_num_threads()
-    n = len(weight) // pieces * pieces  # MKL gives one row to one thread, and a batch of products to all: each takes a piece
+    n = len(weight) // pieces * pieces
     parts = weight[:n].unflatten(0, (pieces, n // pieces))  # (pieces, n / pieces, E)
-    if len(rows) <= 4:
-        y = torch.bmm(parts, rows.T.expand(pieces, -1, -1)).flatten(0, 1).T
-    else:
+    if rows_first:
         y = torch.bmm(rows.expand(pieces, -1, -1), parts.transpose(1, 2)).transpose(0, 1).flatten(1)
+    else:
+        y = torch.bmm(parts, rows.T.expand(pieces, -1, -1)).flatten(0, 1).T
     if n < len(weight):
         y = torch.cat([y, F.linear(rows, weight[n:])], dim=1)
     y = y.contiguous().view(*x.shape[:-1], len(weight))
     return y if bias is None else y + bias
+
+
+def _weights_first(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear as weight times x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
+    rows = x.reshape(-1, x.shape[-1])
+    y = torch.mv(weight, rows[0]) if len(rows) == 1 else torch.mm(weight, rows.T).T
+    y = y.contiguous().view(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
+
+
+_WAYS: tuple[Callable[..., Tensor], ...] = (F.linear, _weights_first, _in_pieces, partial(_in_pieces, rows_first=False))
+
+
+def _fastest_way(x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]]) -> Callable[..., Tensor]:
+    """Of `_WAYS` the one that takes x (..., E) through all layers, (n, E) and (n,) each, fastest; the first, unless one gains 5 %."""
+    seconds: dict[Callable[..., Tensor], float] = {}
+    for way in _WAYS * 3:  # the best of three; all weights of a shape, for one alone might stay in the cache, as it never does in a step
+        start = time.perf_counter()
+        for weight, bias in layers:
+            way(x, weight, bias)
+        seconds[way] = min(time.perf_counter() - start, seconds.get(way, float("inf")))
+    best = min(seconds, key=lambda way: seconds[way])
+    return best if seconds[best] < 0.95 * seconds[_WAYS[0]] else _WAYS[0]
 
 
 def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
@@ -300,7 +349,7 @@ def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
         q = torch.quantize_per_channel(w, scales.double(), torch.zeros(len(w), dtype=torch.int64), 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(q, None if bias is None else bias.detach())
 
-# %% ../chapters/12_performance.ipynb #cell-049
+# %% ../chapters/12_performance.ipynb #cell-051
 @dataclass(frozen=True)
 class TrainingRecord:
     """What `benchmark_training` saw: the median seconds of a step on batch_size windows of seq_len tokens, of `flops` FLOPs."""
@@ -351,7 +400,7 @@ def benchmark_training(model: GPTModel, *, batch_size: int = 2, seq_len: int = 2
     flops = estimate(model.cfg, attention=kind, batch_size=batch_size, seq_len=seq_len).training_flops
     return TrainingRecord(batch_size, seq_len, bf16, seconds, flops)
 
-# %% ../chapters/12_performance.ipynb #cell-060
+# %% ../chapters/12_performance.ipynb #cell-062
 def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_len: int, training: bool = True,
                    attention: type[Any] = MultiHeadAttention, dtype: torch.dtype = torch.float32) -> int:
     """The largest batch of seq_len positions that fits in memory_bytes by `estimate`; 0 where not even one does.

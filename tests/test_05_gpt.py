@@ -86,6 +86,17 @@ def test_head_is_the_token_embedding():
     assert model.tok_emb.weight.grad.abs().sum(1).min() > 0  # every row learns as an output
 
 
+def test_head_takes_the_stream_of_any_block():
+    model, streams = make(), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda module, args, out: streams.append(out))
+    logits = model(draw(2, 5))
+    assert torch.equal(model.head(streams[-1]), logits)
+    for stream in streams:
+        expected = model.final_norm(stream) @ model.tok_emb.weight.T
+        torch.testing.assert_close(model.head(stream), expected, atol=1e-12, rtol=0)
+
+
 # --- against others --------------------------------------------------------------------------------------------
 
 def as_transformers(model):

@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+from collections import Counter
 
+import gptbook
 import matplotlib
 import pytest
 import torch
 from conftest import ROOT
+from gptbook import perf_analysis
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -119,6 +122,32 @@ def test_stored_plots_are_those_of_the_stored_numbers(name, tmp_path):
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False}):  # a chapter's cell sets such a style, and it stays
         script(name).plot(stored(name), tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").read_bytes() == (RESULTS / f"{name}.svg").read_bytes()
+
+
+def test_rows_are_read_in_every_way_and_other_machines_kept(tmp_path, monkeypatch, capsys):
+    bench, out = script("rows"), tmp_path / "rows.json"
+    assert len(bench.NAMES) == len(perf_analysis._WAYS)
+    with torch.device("meta"):
+        model = gptbook.GPTModel(gptbook.GPT_CONFIG_124M)
+    matrices = [tuple(p.shape) for name, p in model.named_parameters() if p.dim() == 2 and name != "pos_emb.weight"]
+    assert Counter(tuple(w.shape) for w in bench.weights_of(torch.bfloat16)) == Counter(matrices)
+    monkeypatch.setattr(bench, "weights_of", lambda dtype: [torch.randn(8, 4, dtype=dtype), torch.randn(4, 8, dtype=dtype)])
+    monkeypatch.setattr("sys.argv", ["rows.py", "--rounds", "1", "--out", str(out)])
+    other = {"processor": "another", "threads": 3, "date": "", "GB/s": {}}
+    old = {"processor": bench.processor(), "threads": torch.get_num_threads(), "date": "long ago", "GB/s": {}}
+    out.write_text(json.dumps({"machines": [old, other]}))
+    bench.main()
+    here, kept = json.loads(out.read_text())["machines"]
+    assert kept == other and here["date"] != "long ago" and set(here["GB/s"]) == {"float32", "bfloat16"}
+    for found in [*here["GB/s"].values(), *stored("rows")["machines"][0]["GB/s"].values()]:
+        assert set(found) == {*bench.NAMES.values(), "sum"}
+        assert all(set(speeds) == ({"all"} if name == "sum" else set(map(str, bench.ROWS))) for name, speeds in found.items())
+        assert all(speed > 0 for speeds in found.values() for speed in speeds.values())
+    assert "another, 3 threads" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["rows.py", "--rounds", "0"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "--rounds must be at least 1" in capsys.readouterr().err
 
 
 def test_the_comparison_of_variants_is_whole():

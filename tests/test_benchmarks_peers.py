@@ -24,7 +24,7 @@ def bench(monkeypatch):
     return module
 
 
-@pytest.fixture(params=["peers.json", "peers-avx2.json"])
+@pytest.fixture(params=["peers.json", "peers-avx512.json", "peers-avx2.json"])
 def record(request):
     return json.loads((ROOT / "benchmarks" / "results" / request.param).read_text())
 
@@ -218,7 +218,8 @@ def test_stored_ratios_and_flags_follow_from_the_figures(bench, record):
     for row in record["rows"]:
         figures, found = row["figures"], row["ratios"]
         keys = ("of", "against", "sign", "target", "for_bf16_instructions")
-        assert [tuple(r[key] for key in keys) for r in found] == bench.ROWS[row["row"]][2]
+        assert [tuple(r[key] for key in keys) for r in found] == [r for r in bench.ROWS[row["row"]][2] if r[0] in figures]
+        assert len(found) == len(bench.ROWS[row["row"]][2]) or row["row"] == "decode, bf16" and "AMX" not in record["device"]  # no FastDecode then
         for r in found:
             ratio = figures[r["of"]] if r["against"] is None else figures[r["of"]] / figures[r["against"]]
             assert r["ratio"] == pytest.approx(ratio)
@@ -233,7 +234,7 @@ def test_the_table_says_what_was_reached(bench, record, capsys):
     bench.show(record)
     out = capsys.readouterr().out
     lines = [line for line in out.split("\n") if ">= " in line or "<= " in line]
-    assert len(lines) == sum(len(bench.ROWS[row["row"]][2]) for row in record["rows"])
+    assert len(lines) == sum(len(row["ratios"]) for row in record["rows"])
     flags = [r for row in record["rows"] for r in row["ratios"]]
     assert [" yes" in line for line in lines] == [r["reached"] for r in flags]
     assert ["asks for bf16" in line for line in lines] == [r["for_bf16_instructions"] > record["bf16"] for r in flags]

@@ -52,6 +52,7 @@ CASES = [
     ("training: bf16 a number", lambda: benchmark_training(model(), seq_len=4, bf16=1), TypeError, ["bf16", "1"]),
     ("fast: no model", lambda: FastDecode(nn.Linear(2, 2)), TypeError, ["model", "GPTModel", "Linear"]),
     ("fast: int8 a number", lambda: FastDecode(model(), int8=8), TypeError, ["int8", "bool"]),
-    ("fast: 16 bits", lambda: FastDecode(model().bfloat16()), TypeError, ["model", "float32", "bfloat16"]),
+    ("fast: 64 bits", lambda: FastDecode(model().double()), TypeError, ["model", "float32", "bfloat16", "float64"]),
+    ("fast: integers from 16 bits", lambda: FastDecode(model().bfloat16(), int8=True), TypeError, ["model", "float32", "int8", "bfloat16"]),
     ("fast: no memory behind it", lambda: FastDecode(model().to("meta")), ValueError, ["model", "CPU", "meta"]),
 ]

@@ -1,0 +1,93 @@
+"""How fast a product of few rows reads GPT-2's weights, in each of the ways that FastDecode knows: GB/s, by dtype and rows.
+
+    python benchmarks/rows.py [--rounds 7] [--out FILE]
+
+The weights are those of 124M's layers and its head, read one after the other, so that hardly any is still in a cache; the sum is
+torch.sum over the same weights. Ways take turns, and medians are compared. With --out the machine's figures are put beside those of
+others in FILE, in the place of its own earlier ones.
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import re
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from gptbook import GPT_CONFIG_124M
+from gptbook.perf_analysis import _WAYS
+
+NAMES = dict(zip(_WAYS, ("as it is", "weights in front", "in pieces", "pieces in front")))
+ROWS = (1, 2, 4, 8, 16)
+
+
+def processor() -> str:
+    """The maker and the vectors of this processor, as "GenuineIntel, AVX512 and AMX"."""
+    about = Path("/proc/cpuinfo")  # of Linux
+    maker = re.search(r"vendor_id\s*: (\S+)", about.read_text()) if about.exists() else None
+    amx = " and AMX" if torch.cpu._is_amx_tile_supported() else ""
+    return f"{maker[1] if maker else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}{amx}"
+
+
+def weights_of(dtype: torch.dtype) -> list[torch.Tensor]:
+    """124M's matrices of one dtype: of every layer qkv, out_proj and the feed-forward layer's two, and the head."""
+    E, V = GPT_CONFIG_124M["emb_dim"], GPT_CONFIG_124M["vocab_size"]
+    shapes = [(3 * E, E), (E, E), (4 * E, E), (E, 4 * E)] * GPT_CONFIG_124M["n_layers"] + [(V, E)]
+    return [torch.randn(shape, dtype=dtype) for shape in shapes]
+
+
+@torch.inference_mode()
+def measure(dtype: torch.dtype, rounds: int) -> dict[str, dict[str, float]]:
+    """{way: {rows: GB/s}}, and the sum's."""
+    weights, seconds = weights_of(dtype), {}
+    xs = {rows: {width: torch.randn(rows, width, dtype=dtype) for width in {w.shape[1] for w in weights}} for rows in ROWS}
+    for _ in range(rounds + 1):  # the first round doesn't count
+        for rows in ROWS:
+            for way, name in NAMES.items():
+                start = time.perf_counter()
+                for weight in weights:
+                    way(xs[rows][weight.shape[1]], weight)
+                seconds.setdefault((name, str(rows)), []).append(time.perf_counter() - start)
+        start = time.perf_counter()
+        for weight in weights:
+            weight.sum()
+        seconds.setdefault(("sum", "all"), []).append(time.perf_counter() - start)
+    nbytes, found = sum(w.nbytes for w in weights), {}
+    for (name, rows), several in seconds.items():
+        found.setdefault(name, {})[rows] = nbytes / statistics.median(several[1:]) / 1e9
+    return found
+
+
+def show(record: dict) -> None:
+    for machine in record["machines"]:
+        print(f"\n{machine['processor']}, {machine['threads']} threads, {machine['date']}")
+        for dtype, ways in machine["GB/s"].items():
+            print(f"    {dtype}: a sum reads {ways['sum']['all']:.1f} GB/s")
+            for name, speeds in ways.items():
+                if name != "sum":
+                    print(f"        {name:18}" + "".join(f"{rows:>3} rows {speed:5.1f}  " for rows, speed in speeds.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {args.rounds}")
+    here = {"processor": processor(), "threads": torch.get_num_threads(), "date": str(datetime.date.today()), "torch": torch.__version__,
+            "GB/s": {str(dtype).removeprefix("torch."): measure(dtype, args.rounds) for dtype in (torch.float32, torch.bfloat16)}}
+    record = {"machines": [here]}
+    if args.out:
+        if args.out.exists():
+            record["machines"] += [other for other in json.loads(args.out.read_text())["machines"] if (other["processor"], other["threads"]) != (here["processor"], here["threads"])]
+        args.out.write_text(json.dumps(record, indent=1) + "\n")
+    show(record)
+
+
+if __name__ == "__main__":
+    main()
