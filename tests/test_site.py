@@ -127,6 +127,25 @@ def test_figures_and_formulas_of_a_chapter_are_numbered(path, parsed):
     assert formulas == [f"({chapter}.{i + 1})" for i in range(len(soup.select("div.math")))]
 
 
+def test_figures_and_formulas_that_the_prose_names_have_those_numbers(parsed):
+    numbered, named = set(), []
+    for path, soup in parsed.items():
+        numbered |= {f"figure {n}" for n in re.findall(r"Figure (\d+\.\d+)\. ", " ".join(
+            caption.get_text() for caption in soup.select("figcaption .caption-text")))}
+        numbered |= {f"formula {eqno.get_text(strip=True).strip('()')}" for eqno in soup.select("div.math > .eqno")}
+        for link in soup.select("article a"):
+            if name := re.fullmatch(r"(figure|formula) (\d+\.\d+)", link.get_text(strip=True), flags=re.I):
+                target = soup.find(id=unquote(urlsplit(link["href"]).fragment))
+                said = target.select_one(".caption-text, .eqno").get_text(strip=True)
+                assert re.search(rf"\b{re.escape(name[2])}\b", said), f"{path.name}: {name[0]} leads to {said}"
+                named.append(name[0])
+    for path, soup in parsed.items():
+        for paragraph in soup.select("article p"):
+            for kind, number in re.findall(r"\b(figure|formula) (\d+\.\d+)\b", paragraph.get_text(), flags=re.I):
+                assert paragraph.find_parent("figcaption") or f"{kind.lower()} {number}" in numbered, f"{path.name}: {kind} {number}"
+    assert len(named) > 10, named
+
+
 def test_every_image_says_what_it_shows(parsed):
     for path, soup in parsed.items():
         for image in soup.select("img"):
@@ -212,7 +231,8 @@ def open_page(browser, path, **context):
 
 MARK_CONTROLS = """() => {
     const controls = [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(e =>
-        e.checkVisibility({visibilityProperty: true}) && !e.closest("details:not([open]) > :not(summary)") && e.getClientRects().length && e.tabIndex >= 0 && !e.disabled);
+        e.checkVisibility({visibilityProperty: true}) && !e.closest("details:not([open]) > :not(summary)") && e.getClientRects().length && e.tabIndex >= 0 && !e.disabled
+        && !(e.type === "radio" && !e.checked));  // a group of radio buttons is one stop; the arrow keys go through it
     controls.forEach((e, i) => { e.dataset.control = i; });
     return controls.map(e => e.outerHTML.slice(0, 160));
 }"""
@@ -226,7 +246,7 @@ FOCUSED = """() => {
 
 
 @pytest.mark.parametrize("name, width", [("index.html", 1280), ("index.html", 360), ("chapters/04_kv_cache.html", 1280),
-                                         ("appendix/notation.html", 360)])
+                                         ("chapters/14_exploring.html", 360), ("appendix/notation.html", 360)])
 def test_the_keyboard_reaches_every_control_and_shows_where_it_is(browser, site, name, width):
     page = open_page(browser, site / name)
     page.set_viewport_size({"width": width, "height": 900})

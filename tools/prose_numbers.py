@@ -140,7 +140,7 @@ def sentences(markdown):
 
 # What looks like a quantity and is a name: chapter 3, exercise 3.2, Python 3.11, hints 1.2.3, 2017, GPT-2.
 NAMES = re.compile(
-    rf"\b(?:[Cc]hapters?|[Ee]xercises?|[Ss]ections?|[Ff]igures?|[Tt]ables?|[Ee]quations?|[Ss]olutions?|[Pp]arts?|[Hh]ints?|"
+    rf"\b(?:[Cc]hapters?|[Ee]xercises?|[Ss]ections?|[Ff]igures?|[Tt]ables?|[Ee]quations?|[Ff]ormulas?|[Ss]olutions?|[Pp]arts?|[Hh]ints?|"
     rf"Python|PyTorch|torch|Unicode|version)(?:{SPACE}|-)\d+(?:\.\d+)*(?:(?:,| and| or| to|–){SPACE}?\d+(?:\.\d+)*)*"
     rf"|\b\d+\.\d+\.\d+\b|\b\d+(?:st|nd|rd|th)\b")
 
