@@ -237,11 +237,15 @@ MARK_CONTROLS = """() => {
     return controls.map(e => e.outerHTML.slice(0, 160));
 }"""
 FOCUSED = """() => {
-    const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
-    let opacity = 1;
-    for (let up = e; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
-    const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 || style.boxShadow !== "none";
-    return {control: e.dataset.control, body: e === document.body, seen: ring && opacity > 0.4 && box.width > 0 && box.height > 0};
+    const e = document.activeElement;
+    const seen = marked => {  // the control itself, or the label around it, as with a radio button that is drawn as a picture
+        const style = getComputedStyle(marked), box = marked.getBoundingClientRect();
+        let opacity = 1;
+        for (let up = marked; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
+        const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 || marked === e && style.boxShadow !== "none";
+        return ring && opacity > 0.4 && box.width > 0 && box.height > 0;
+    };
+    return {control: e.dataset.control, body: e === document.body, seen: [e, e.closest("label")].some(marked => marked && seen(marked))};
 }"""
 
 
@@ -409,7 +413,7 @@ def test_every_reference_has_a_title_and_an_address(parsed):
 def test_the_sample_on_the_first_page_is_what_the_model_writes():
     page = (ROOT / "index.md").read_text("utf-8")
     quoted = "\n".join(line[1:].strip() for line in page.split("\n") if line.startswith(">"))
-    arguments = shlex.split(re.search(r"`gptbook (generate [^`]*--seed[^`]*)`", page)[1])
+    arguments = shlex.split(re.search(r"gptbook (generate [^`]*--seed[^`]*)`", page)[1])
     done = subprocess.run([sys.executable, "-m", "gptbook", *arguments], capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
     assert done.stdout.strip() == quoted.strip(), done.stderr
 

@@ -9,6 +9,7 @@ import re
 
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
+from sphinx import addnodes
 from sphinx.util import logging
 
 CONVERTER = LatexToMathML(fancy_error=False)
@@ -28,6 +29,10 @@ def number_formulas(app, doctree):
         if chapter:
             node["book_number"] = f"{chapter}.{i}"
             node["ids"] = node["ids"] or [f"equation-{chapter}-{i}"]
+    places = {node["label"]: node["ids"][0] for node in doctree.findall(nodes.math_block) if node.get("label")}
+    for link in list(doctree.findall(addnodes.pending_xref)):  # Sphinx would put a number of its own in the place of the words
+        if link.get("reftarget") in places:
+            link.replace_self(nodes.reference("", link.astext(), refid=places[link["reftarget"]], internal=True))
 
 
 def mathml(node, display):
