@@ -238,7 +238,55 @@ def benchmark_decode(model: GPTModel, *, prompt_length: int = 32, new_tokens: in
     return DecodeRecord(batch_size, prompt_length, new_tokens, weight.dtype, statistics.median(firsts),
                         statistics.median(others))
 
-# %% ../chapters/12_performance.ipynb #cell-045
+# %% ../chapters/12_performance.ipynb #cell-039
+def _weights_first(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear as weight times x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
+    rows = x.reshape(-1, x.shape[-1])
+    y = torch.mv(weight, rows[0]) if len(rows) == 1 else torch.mm(weight, rows.T).T
+    y = y.contiguous().view(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
+
+
+def _in_pieces(x: Tensor, weight: Tensor, bias: Tensor | None = None, rows_first: bool = True) -> Tensor:
+    """F.linear as a batch of products, each x w^T, or else w x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
+    rows, pieces = x.reshape(-1, x.shape[-1]), 4 * torch.get_num_threads()  # some for each thread, to share out evenly
+    n = len(weight) // pieces * pieces
+    parts = weight[:n].unflatten(0, (pieces, n // pieces))  # (pieces, n / pieces, E)
+    if rows_first:
+        y = torch.bmm(rows.expand(pieces, -1, -1), parts.transpose(1, 2)).transpose(0, 1).flatten(1)
+    else:
+        y = torch.bmm(parts, rows.T.expand(pieces, -1, -1)).flatten(0, 1).T
+    if n < len(weight):
+        y = torch.cat([y, F.linear(rows, weight[n:])], dim=1)
+    y = y.contiguous().view(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
+
+
+_WAYS: tuple[Callable[..., Tensor], ...] = (F.linear, _weights_first, _in_pieces, partial(_in_pieces, rows_first=False))
+
+# %% ../chapters/12_performance.ipynb #cell-046
+def _fastest_way(x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]]) -> Callable[..., Tensor]:
+    """Of `_WAYS` the one that takes x (..., E) through all layers, (n, E) and (n,) each, fastest; the first, unless one gains 5 %."""
+    seconds: dict[Callable[..., Tensor], float] = {}
+    for way in _WAYS * 3:  # the best of three; all weights of a shape, for one alone might stay in the cache, as it never does in a step
+        start = time.perf_counter()
+        for weight, bias in layers:
+            way(x, weight, bias)
+        seconds[way] = min(time.perf_counter() - start, seconds.get(way, float("inf")))
+    best = min(seconds, key=lambda way: seconds[way])
+    return best if seconds[best] < 0.95 * seconds[_WAYS[0]] else _WAYS[0]
+
+
+def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
+    """weight (outputs, inputs) as 8-bit integers with a scale for each row, in the order that the processor's kernel wants."""
+    w = weight.detach()
+    scales = w.abs().amax(dim=1).clamp(min=1e-30) / 127  # a row of zeros needs some scale
+    with warnings.catch_warnings():  # PyTorch 2.13 says that this will go; torchao, which is to follow, is slower (see the chapter)
+        warnings.filterwarnings("ignore", message="torch.quantize")
+        q = torch.quantize_per_channel(w, scales.double(), torch.zeros(len(w), dtype=torch.int64), 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(q, None if bias is None else bias.detach())
+
+# %% ../chapters/12_performance.ipynb #cell-047
 class FastDecode:
     """Inside `with FastDecode(model):` a CPU multiplies few rows, or all of them, with the model's weights faster.
 
@@ -277,11 +325,11 @@ class FastDecode:
             if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
                 return F.linear(x, weight, bias)
             if packed is not None:
-                return torch.ops.quantized.linear_dynamic(x, packed, True)
+                return torch.ops.quantized.linear_dynamic(x, packed, True)  # True: x in 7 bits
             rows = x.numel() // x.shape[-1]
             if not 0 < rows <= 16:
                 return F.linear(x, weight, bias)
-            case = weight.shape, (rows - 1).bit_length()
+            case = weight.shape, (rows - 1).bit_length()  # 1, 2, 3 to 4, 5 to 8, 9 to 16 rows
             if case not in fastest:
                 fastest[case] = _fastest_way(x, alike[weight.shape])
             return fastest[case](x, weight, bias)
@@ -289,7 +337,7 @@ class FastDecode:
         def head(x: Tensor) -> Tensor:
             return product(model.tok_emb.weight, None, self._packed[id(model)], model.final_norm(x))
 
-        if vars(model).setdefault("head", head) is not head:
+        if vars(model).setdefault("head", head) is not head:  # it gives back what stands there already
             raise RuntimeError("model is in a `with FastDecode(...)` block already; leave that one first")
         self._taken = [m for m in layers if "forward" not in vars(m)]  # where somebody else has put one, it stays
         for m in self._taken:
@@ -301,55 +349,7 @@ class FastDecode:
             del m.forward  # the class has its own
         del self._model.head
 
-
-def _in_pieces(x: Tensor, weight: Tensor, bias: Tensor | None = None, rows_first: bool = True) -> Tensor:
-    """F.linear as a batch of products, each x w^T, or else w x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
-    rows, pieces = x.reshape(-1, x.shape[-1]), 4 * torch.get_num_threads()
-    n = len(weight) // pieces * pieces
-    parts = weight[:n].unflatten(0, (pieces, n // pieces))  # (pieces, n / pieces, E)
-    if rows_first:
-        y = torch.bmm(rows.expand(pieces, -1, -1), parts.transpose(1, 2)).transpose(0, 1).flatten(1)
-    else:
-        y = torch.bmm(parts, rows.T.expand(pieces, -1, -1)).flatten(0, 1).T
-    if n < len(weight):
-        y = torch.cat([y, F.linear(rows, weight[n:])], dim=1)
-    y = y.contiguous().view(*x.shape[:-1], len(weight))
-    return y if bias is None else y + bias
-
-
-def _weights_first(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear as weight times x^T: x (..., E), weight (n, E), bias (n,) -> (..., n)."""
-    rows = x.reshape(-1, x.shape[-1])
-    y = torch.mv(weight, rows[0]) if len(rows) == 1 else torch.mm(weight, rows.T).T
-    y = y.contiguous().view(*x.shape[:-1], len(weight))
-    return y if bias is None else y + bias
-
-
-_WAYS: tuple[Callable[..., Tensor], ...] = (F.linear, _weights_first, _in_pieces, partial(_in_pieces, rows_first=False))
-
-
-def _fastest_way(x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]]) -> Callable[..., Tensor]:
-    """Of `_WAYS` the one that takes x (..., E) through all layers, (n, E) and (n,) each, fastest; the first, unless one gains 5 %."""
-    seconds: dict[Callable[..., Tensor], float] = {}
-    for way in _WAYS * 3:  # the best of three; all weights of a shape, for one alone might stay in the cache, as it never does in a step
-        start = time.perf_counter()
-        for weight, bias in layers:
-            way(x, weight, bias)
-        seconds[way] = min(time.perf_counter() - start, seconds.get(way, float("inf")))
-    best = min(seconds, key=lambda way: seconds[way])
-    return best if seconds[best] < 0.95 * seconds[_WAYS[0]] else _WAYS[0]
-
-
-def _pack_int8(weight: Tensor, bias: Tensor | None) -> Any:
-    """weight (outputs, inputs) as 8-bit integers with a scale for each row, in the order that the processor's kernel wants."""
-    w = weight.detach()
-    scales = w.abs().amax(dim=1).clamp(min=1e-30) / 127  # a row of zeros needs some scale
-    with warnings.catch_warnings():  # PyTorch 2.13 says that this will go; torchao, which is to follow, is slower (see the chapter)
-        warnings.filterwarnings("ignore", message="torch.quantize")
-        q = torch.quantize_per_channel(w, scales.double(), torch.zeros(len(w), dtype=torch.int64), 0, torch.qint8)
-    return torch.ops.quantized.linear_prepack(q, None if bias is None else bias.detach())
-
-# %% ../chapters/12_performance.ipynb #cell-051
+# %% ../chapters/12_performance.ipynb #cell-053
 @dataclass(frozen=True)
 class TrainingRecord:
     """What `benchmark_training` saw: the median seconds of a step on batch_size windows of seq_len tokens, of `flops` FLOPs."""
@@ -400,7 +400,7 @@ def benchmark_training(model: GPTModel, *, batch_size: int = 2, seq_len: int = 2
     flops = estimate(model.cfg, attention=kind, batch_size=batch_size, seq_len=seq_len).training_flops
     return TrainingRecord(batch_size, seq_len, bf16, seconds, flops)
 
-# %% ../chapters/12_performance.ipynb #cell-062
+# %% ../chapters/12_performance.ipynb #cell-064
 def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_len: int, training: bool = True,
                    attention: type[Any] = MultiHeadAttention, dtype: torch.dtype = torch.float32) -> int:
     """The largest batch of seq_len positions that fits in memory_bytes by `estimate`; 0 where not even one does.
