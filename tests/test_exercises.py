@@ -163,3 +163,11 @@ def test_the_page_of_progress_is_empty_as_stored(tmp_path, monkeypatch, capsys):
     exercises.progress()
     page = nbformat.read(ROOT / "chapters" / "progress.ipynb", as_version=4)
     assert [output.text for cell in page.cells for output in cell.get("outputs", [])] == [capsys.readouterr().out]
+
+
+def test_a_hint_shows_no_digits_that_differ_between_processors():
+    def answer(*arguments):
+        return None
+
+    with pytest.raises(exercises.Hint, match=r"answer\(5\.37795, 0\.1, 1\.0, 1e-05, 3, \[2\.5\]\) returned None"):
+        exercises.call(answer, 5.377951026734279, 0.1, 1.0, 1e-5, 3, [2.5])
