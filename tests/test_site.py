@@ -186,7 +186,7 @@ def test_everybody_can_use_it(visits, scheme, width):
     seen = {visit.url: visit.violations[scheme, width] for visit in visits.values() if (scheme, width) in visit.violations}
     assert len(seen) >= len(OF_EACH_KIND)
     said = [f"{url} in {scheme}, {width} wide: {v['impact']} {v['id']}: {v['help']}\n"
-            + "\n".join(f"    {node['html'][:200]}" for node in v["nodes"][:5]) for url, found in seen.items() for v in found]
+            + "\n".join(f"    {node['html'][:200]}: {node['failureSummary']}" for node in v["nodes"][:5]) for url, found in seen.items() for v in found]
     assert not said, "\n".join(said)
 
 
@@ -291,8 +291,12 @@ def test_nobody_is_moved_about_who_asks_for_stillness(browser, site):
         const s = getComputedStyle(e), longest = times => Math.max(...times.split(",").map(parseFloat));
         return longest(s.transitionDuration) > 0.01 || longest(s.animationDuration) > 0.01 || s.scrollBehavior === "smooth";
     }).map(e => e.outerHTML.slice(0, 100))""")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    fading = page.evaluate("() => document.getAnimations().map(a => a.effect.target.outerHTML.slice(0, 100))")  # colours change at once
     page.context.close()
     assert not moving, moving[:5]
+    assert not fading, fading[:5]
 
 
 @each_chapter
