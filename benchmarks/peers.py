@@ -69,6 +69,11 @@ Tokens = Callable[[Tensor, int], Iterator[Tensor]]   # (prompt, how many) -> the
 Start = Callable[[int], Callable[[Tensor], Tensor]]  # length -> an empty cache's step: ids (B, T) -> logits (B, 1 or T, V)
 
 
+def vectors() -> str:
+    """The vectors of this processor, as "AVX512 and AMX"."""
+    return torch.backends.cpu.get_cpu_capability() + (" and AMX" if torch.cpu._is_amx_tile_supported() else "")
+
+
 def module_at(path: Path) -> Any:
     """A Python file as a module."""
     spec: Any = importlib.util.spec_from_file_location(path.stem, path)
@@ -544,8 +549,7 @@ def main() -> None:
     DEVICE = torch.device(args.device)
     if impossible := [name for name in args.only if DEVICE.type != "cpu" and name in CPU_ONLY and args.only != list(ROWS)]:
         parser.error(f"--only: {impossible} are measured on a CPU only")
-    amx = " and AMX" if torch.cpu._is_amx_tile_supported() else ""
-    name_of = {"cpu": lambda: torch.backends.cpu.get_cpu_capability() + amx, "cuda": torch.cuda.get_device_name}
+    name_of = {"cpu": vectors, "cuda": torch.cuda.get_device_name}
     bench, rows, left_out = Bench(args.rounds, args.nanogpt, args.llms), {}, {}
     machine = {"threads": torch.get_num_threads(), "device": name_of.get(DEVICE.type, lambda: DEVICE.type)(),
                "bf16": DEVICE.type != "cpu" or BF16_CPU, "torch": torch.__version__, "transformers": transformers.__version__}

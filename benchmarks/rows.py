@@ -12,14 +12,16 @@ import datetime
 import json
 import platform
 import re
-import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from gptbook import GPT_CONFIG_124M
 from gptbook.perf_analysis import _WAYS
+from peers import interleaved, vectors
 
 NAMES = dict(zip(_WAYS, ("as it is", "weights in front", "in pieces", "pieces in front")))
 ROWS = (1, 2, 4, 8, 16)
@@ -29,8 +31,7 @@ def processor() -> str:
     """The maker and the vectors of this processor, as "GenuineIntel, AVX512 and AMX"."""
     about = Path("/proc/cpuinfo")  # of Linux
     maker = re.search(r"vendor_id\s*: (\S+)", about.read_text()) if about.exists() else None
-    amx = " and AMX" if torch.cpu._is_amx_tile_supported() else ""
-    return f"{maker[1] if maker else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}{amx}"
+    return f"{maker[1] if maker else platform.machine()}, {vectors()}"
 
 
 def weights_of(dtype: torch.dtype) -> list[torch.Tensor]:
@@ -43,22 +44,20 @@ def weights_of(dtype: torch.dtype) -> list[torch.Tensor]:
 @torch.inference_mode()
 def measure(dtype: torch.dtype, rounds: int) -> dict[str, dict[str, float]]:
     """{way: {rows: GB/s}}, and the sum's."""
-    weights, seconds = weights_of(dtype), {}
-    xs = {rows: {width: torch.randn(rows, width, dtype=dtype) for width in {w.shape[1] for w in weights}} for rows in ROWS}
-    for _ in range(rounds + 1):  # the first round doesn't count
-        for rows in ROWS:
-            for way, name in NAMES.items():
-                start = time.perf_counter()
-                for weight in weights:
-                    way(xs[rows][weight.shape[1]], weight)
-                seconds.setdefault((name, str(rows)), []).append(time.perf_counter() - start)
+    weights = weights_of(dtype)
+    xs = {(rows, w.shape[1]): torch.randn(rows, w.shape[1], dtype=dtype) for rows in ROWS for w in weights}
+
+    def seconds(work: Callable[[torch.Tensor], object]) -> float:
         start = time.perf_counter()
         for weight in weights:
-            weight.sum()
-        seconds.setdefault(("sum", "all"), []).append(time.perf_counter() - start)
+            work(weight)
+        return time.perf_counter() - start
+
+    calls = {(name, str(rows)): partial(seconds, lambda w, way=way, rows=rows: way(xs[rows, w.shape[1]], w))
+             for rows in ROWS for way, name in NAMES.items()}
     nbytes, found = sum(w.nbytes for w in weights), {}
-    for (name, rows), several in seconds.items():
-        found.setdefault(name, {})[rows] = nbytes / statistics.median(several[1:]) / 1e9
+    for (name, rows), median in interleaved({**calls, ("sum", "all"): partial(seconds, torch.sum)}, rounds).items():
+        found.setdefault(name, {})[rows] = nbytes / median / 1e9
     return found
 
 
@@ -84,7 +83,8 @@ def main() -> None:
     record = {"machines": [here]}
     if args.out:
         if args.out.exists():
-            record["machines"] += [other for other in json.loads(args.out.read_text())["machines"] if (other["processor"], other["threads"]) != (here["processor"], here["threads"])]
+            record["machines"] += [other for other in json.loads(args.out.read_text())["machines"]
+                                   if (other["processor"], other["threads"]) != (here["processor"], here["threads"])]
         args.out.write_text(json.dumps(record, indent=1) + "\n")
     show(record)
 

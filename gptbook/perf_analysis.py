@@ -311,14 +311,14 @@ class FastDecode:
             raise ValueError(f"model must be on the CPU, got one on {table.device}")
         self._model = model
         self._layers = [m for m in model.modules() if type(m) is nn.Linear]
-        weights = {id(model): (table, None), **{id(m): (m.weight, m.bias) for m in self._layers}}
-        self._packed = {key: _pack_int8(*pair) if int8 else None for key, pair in weights.items()}
+        matrices = {id(model): (table, None), **{id(m): (m.weight, m.bias) for m in self._layers}}
+        self._packed = {key: _pack_int8(*pair) for key, pair in matrices.items()} if int8 else {}
         self._fastest: dict[tuple[torch.Size, int], Callable[..., Tensor]] = {}
 
     def __enter__(self) -> "FastDecode":
-        model, layers, fastest = self._model, self._layers, self._fastest
+        model, fastest = self._model, self._fastest
         alike: dict[torch.Size, list[tuple[Tensor, Tensor | None]]] = {model.tok_emb.weight.shape: [(model.tok_emb.weight, None)]}
-        for m in layers:
+        for m in self._layers:
             alike.setdefault(m.weight.shape, []).append((m.weight, m.bias))
 
         def product(weight: Tensor, bias: Tensor | None, packed: Any, x: Tensor) -> Tensor:
@@ -335,13 +335,13 @@ class FastDecode:
             return fastest[case](x, weight, bias)
 
         def head(x: Tensor) -> Tensor:
-            return product(model.tok_emb.weight, None, self._packed[id(model)], model.final_norm(x))
+            return product(model.tok_emb.weight, None, self._packed.get(id(model)), model.final_norm(x))
 
         if vars(model).setdefault("head", head) is not head:  # it gives back what stands there already
             raise RuntimeError("model is in a `with FastDecode(...)` block already; leave that one first")
-        self._taken = [m for m in layers if "forward" not in vars(m)]  # where somebody else has put one, it stays
+        self._taken = [m for m in self._layers if "forward" not in vars(m)]  # where somebody else has put one, it stays
         for m in self._taken:
-            setattr(m, "forward", partial(product, m.weight, m.bias, self._packed[id(m)]))
+            setattr(m, "forward", partial(product, m.weight, m.bias, self._packed.get(id(m))))
         return self
 
     def __exit__(self, *error: object) -> None:
