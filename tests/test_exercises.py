@@ -169,5 +169,5 @@ def test_a_hint_shows_no_digits_that_differ_between_processors():
     def answer(*arguments):
         return None
 
-    with pytest.raises(exercises.Hint, match=r"answer\(5\.37795, 0\.1, 1\.0, 1e-05, 3, \[2\.5\]\) returned None"):
-        exercises.call(answer, 5.377951026734279, 0.1, 1.0, 1e-5, 3, [2.5])
+    with pytest.raises(exercises.Hint, match=r"answer\(5\.37795, 0\.1, 1\.0, 1e-05, 20000000\.0, 3, \[2\.5\]\) returned None"):
+        exercises.call(answer, 5.377951026734279, 0.1, 1.0, 1e-5, 2e7, 3, [2.5])

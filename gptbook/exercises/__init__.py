@@ -65,7 +65,7 @@ def _kind(value):
 
 def _short(value):
     text = repr(value).replace("\n", " ")
-    if isinstance(value, float) and len(text) > 9:
+    if isinstance(value, float) and not value.is_integer() and len(text) > 9:
         text = f"{value:.6g}"  # its last digits differ between processors, and tell nothing
     shape = getattr(value, "shape", None)
     if shape is not None and len(text) > 60:
