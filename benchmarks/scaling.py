@@ -90,7 +90,7 @@ def measure(ranks: Ranks, args: argparse.Namespace) -> dict:
             "steps_per_round": args.steps, "torch": torch.__version__, "machine": platform.machine(),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else torch.backends.cpu.get_cpu_capability(),
             "backend": "nccl, bfloat16" if device.type == "cuda" else "gloo, float32",
-            "tokens_per_s": {"one": tokens / medians["one"], "two": tokens / medians["ddp"]}, "seconds_per_step": medians,
+            "tokens_per_s": {"one": tokens / medians["one"], "ddp": tokens / medians["ddp"]}, "seconds_per_step": medians,
             "overlap": {"ddp": medians["ddp"] / medians["silent"], "after": medians["after"] / medians["silent"]},
             "bytes_per_step": {"formula": all_reduce_bytes(4 * parameters, ranks.world_size),
                                "counted": statistics.median(counted[1:]) if counted else None}}
@@ -106,6 +106,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scaling.json")
     args = parser.parse_args()
+    if args.processes < 2:
+        parser.error(f"--processes must be at least 2, got {args.processes}")
+    if args.batch < args.processes:
+        parser.error(f"--batch must be at least the number of processes, {args.processes}, got {args.batch}")
+    if 0 < torch.cuda.device_count() < args.processes:
+        parser.error(f"--processes must be at most the number of graphics cards, {torch.cuda.device_count()}, got {args.processes}; "
+                     'CUDA_VISIBLE_DEVICES="" in the environment measures the CPU')
     if "RANK" not in os.environ:
         again = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}", __file__,
                  *sys.argv[1:], f"--threads={args.threads}"]
@@ -118,8 +125,8 @@ def main() -> None:
             speed, overlap, sent = record["tokens_per_s"], record["overlap"], record["bytes_per_step"]
             print(f"{args.size}, {record['parameters']:,} parameters, {record['tokens_per_step']:,} tokens a step, "
                   f"{record['backend']}")
-            print(f"tokens/s: one process {speed['one']:,.0f}, {ranks.world_size} processes {speed['two']:,.0f}, "
-                  f"ratio {speed['two'] / speed['one']:.2f}")
+            print(f"tokens/s: one process {speed['one']:,.0f}, {ranks.world_size} processes {speed['ddp']:,.0f}, "
+                  f"ratio {speed['ddp'] / speed['one']:.2f}")
             print(f"a step against the same without exchange: DDP {overlap['ddp']:.3f}, "
                   f"averaged after backward {overlap['after']:.3f}")
             if sent["counted"] is not None:

@@ -10,10 +10,10 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import tiktoken
 import torch
@@ -33,7 +33,7 @@ from .kv_cache import MultiHeadAttention, _check_device
 from .layers import GPTConfig
 from .load_weights import load_gpt2, save_gpt2, tokenizer_for
 from .perf_analysis import FastDecode, benchmark_decode, benchmark_training, estimate, machine_limits
-from .train import TrainConfig, load_checkpoint
+from .train import TrainConfig, _whole_file, load_checkpoint
 
 # name on the command line -> (attention, the setting that its number gives, if it takes one)
 ATTENTIONS: dict[str, tuple[type[Any], str | None]] = {
@@ -155,13 +155,40 @@ def training_data(data: dict[str, Any], folder: Path, tokenizer: tiktoken.Encodi
     return dataset, len(dataset.token_ids), len(text.encode())
 
 
+def throw_away(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere, also what waits in its buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Unread:
+    """A stream for a program that goes on when nobody reads any more: `gptbook train ... | head`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+        except BrokenPipeError:
+            throw_away(self.stream)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            throw_away(self.stream)
+
+
 def run_train(args: argparse.Namespace) -> None:
     """Train as a TOML file says, going on from the folder's checkpoint if there is one, and write the model.
 
     Alone or as one of the ranks that torchrun started: what goes wrong on one ends all, and rank 0 tells and writes.
     """
-    path = Path(args.config)
-    with process_group(args.timeout) as ranks:
+    path, out = Path(args.config), cast(TextIO, Unread(sys.stdout))
+    with redirect_stdout(out), process_group(args.timeout) as ranks:
         args.met = True
         with together(ranks):
             run = read_run(path)
@@ -193,18 +220,19 @@ def run_train(args: argparse.Namespace) -> None:
                                     checkpoint_path=checkpoint_path, resume=True, on_step=on_step, fsdp=args.fsdp)
         with together(ranks):
             if ranks.rank == 0:
-                if args.fsdp:  # this rank's own has only a part of each weight
+                if args.fsdp and ranks.world_size > 1:  # this rank's own has only a part of each weight
                     model = load_checkpoint(checkpoint_path).model
                 save_gpt2(model.half() if output.get("float16") else model, folder)
                 kept = [{key: round(value, 4) if key in ("loss", "val_bpb") else value for key, value in record.items()
                          if key in ("step", "loss", "val_bpb")}
                         for record in history if record["step"] % 25 == 0 or "val_bpb" in record]
-                threads, capability = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+                each = (torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else
+                        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
                 about = {**run, "training": asdict(cfg), "training_tokens": n_tokens, "training_bytes": n_bytes,
                          "minutes": round(sum(record.get("seconds", 0) for record in history) / 60, 1),
-                         "torch": torch.__version__, "machine": f"{ranks.world_size} x {threads} threads, {capability}",
-                         "history": kept}
-                (folder / "training.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+                         "torch": torch.__version__, "machine": f"{ranks.world_size} x {each}", "history": kept}
+                with _whole_file(folder / "training.json") as temporary:
+                    temporary.write_text(json.dumps(about) + "\n", encoding="utf-8")
                 print(f"{folder} holds config.json, model.safetensors and training.json: load_gpt2({str(folder)!r}) opens it")
 
 
@@ -324,10 +352,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except (TypeError, ValueError, OSError, FloatingPointError, OverflowError) as error:
-        if isinstance(error, BrokenPipeError):  # `gptbook generate ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError) and args.run is not run_train:  # `gptbook generate ... | head`
+            throw_away(sys.stdout)
             return 0
-        if not told_elsewhere or args.met:  # in a group one rank alone raises what has to be told
+        # In a group one rank alone raises what has to be told; a TimeoutError comes also where the group was not complete.
+        if not told_elsewhere or args.met or isinstance(error, TimeoutError):
             print(f"gptbook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:

@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def all_reduce_bytes(n_bytes: float, world_size: int) -> float:
 
 # %% ../chapters/13_scaling_out.ipynb #cell-045
 _UP_TO_A_CUT = re.compile(r".*\S(?=[ \r\n])", re.DOTALL)
-_LONGEST_RUN = 2**20  # characters without a cut: what a piece, and with it the memory, may grow to
+# Characters without a cut: what the memory may grow with. Of white space tiktoken takes no run of a million.
+_LONGEST_RUN = 2**19
 
 
 def stream_text(path: str | os.PathLike[str], start: int = 0, *,
@@ -83,7 +84,7 @@ def stream_text(path: str | os.PathLike[str], start: int = 0, *,
     Their tokens joined are those of the whole, for each tokenizer that splits by SPLIT_PATTERN, since a piece ends at a
     visible character before white space or at the end of the file. The file is read block_bytes at a time.
     Raises OSError where it cannot be read, and ValueError, which names the byte, where it is no UTF-8 or goes on for
-    a million characters (2**20) without a cut.
+    half a million characters (2**19) without a cut.
     """
     check_int("start", start, 0)
     check_int("block_bytes", block_bytes, 1)
@@ -193,10 +194,12 @@ def _encode_pieces(pieces: Iterator[tuple[str, tuple[int, int, int]]],
 def _begin_or_take_up(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """The index of `folder` as the last run has left it; where there is none, one is made, and the folder too.
 
-    about: what both runs must have in common. Raises ValueError where the folder holds something else.
+    about: what both runs must have in common. Raises ValueError where the folder holds something else; an index
+    without a shard is nothing yet, and replaced.
     """
-    if (folder / "index.json").exists():
-        index = _read_index(folder)
+    begun = (folder / "index.json").exists()
+    index = _read_index(folder) if begun else {"shards": []}
+    if index["shards"]:
         if index["files"] != about["files"]:
             changed = [file["name"] for file in about["files"] if file not in index["files"]]
             raise ValueError(f"out: {folder} was begun with other texts, or with these in another order; new or changed: "
@@ -207,7 +210,7 @@ def _begin_or_take_up(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
                                  "same, or take another folder")
         _map_shards(folder, index, range(len(index["shards"])))  # raises where one was lost or damaged
         return index
-    if folder.is_dir() and any(folder.glob("*.npy")):
+    if not begun and folder.is_dir() and any(folder.glob("*.npy")):
         raise ValueError(f"out must be a new folder or one that prepare_shards made, {folder} has .npy files and no index.json")
     folder.mkdir(parents=True, exist_ok=True)
     index = {**about, "shards": [], "next": {"file": 0, "byte": 0, "skip": 0}}
@@ -226,7 +229,8 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     Memory: about one shard, and a few pieces, whatever the size of the files. progress: show a bar (on stderr).
     Returns the index: tokenizer, n_vocab, shard_tokens, files, shards, and next, which is None.
     Raises OSError for files that cannot be read or written, and ValueError for those that are no UTF-8, for a
-    tokenizer that does not split by SPLIT_PATTERN, and, before anything is written, where `out` holds something else.
+    tokenizer that does not split by SPLIT_PATTERN, and, before anything is written, where memory does not hold a
+    shard or `out` holds something else.
     """
     _check_type("tokenizer", tokenizer, tiktoken.Encoding)
     check_int("shard_tokens", shard_tokens, 1)
@@ -243,12 +247,14 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     sizes = [file["bytes"] for file in files]
     if not any(sizes):
         raise ValueError(f"paths must hold text, got only empty files: {[str(path) for path in texts]}")
+    try:
+        shard, filled = np.empty(shard_tokens, _id_dtype(tokenizer.n_vocab)), 0
+    except (MemoryError, ValueError) as error:  # the second for a number that no machine could hold
+        raise ValueError(f"shard_tokens must be what memory holds, at 2 or 4 bytes each, got {shard_tokens}: {error}") from error
     about = {"tokenizer": tokenizer.name, "n_vocab": tokenizer.n_vocab, "shard_tokens": shard_tokens, "files": files}
     index = _begin_or_take_up(folder, about)
     if index["next"] is None:
         return index
-
-    shard, filled = np.empty(shard_tokens, _id_dtype(tokenizer.n_vocab)), 0
 
     def write() -> None:
         with _whole_file(_shard_path(folder, len(index["shards"]))) as temporary, open(temporary, "wb") as file:
@@ -305,7 +311,7 @@ class TokenShards(GPTDatasetV1):
     rank, world_size: of n shards the rank has n * rank // world_size up to n * (rank + 1) // world_size: neighbours
     in the text, and a number that differs by one at most. `index` is that of the folder.
     Raises FileNotFoundError where there is no such folder, ValueError where it is unfinished, damaged, made with
-    another tokenizer, or has fewer shards than there are ranks.
+    another tokenizer, has fewer shards than there are ranks, or one rank's would have more than twice another's tokens.
     """
 
     token_ids: Any  # _ShardedIds, of which the base class asks no more than a length and slices
@@ -330,7 +336,14 @@ class TokenShards(GPTDatasetV1):
         if world_size > n:
             raise ValueError(f"world_size must be at most the number of shards in {folder}, {n}, got {world_size}; a smaller "
                              "shard_tokens makes more of them")
-        mine = range(n * rank // world_size, n * (rank + 1) // world_size)
+        bounds = [n * other // world_size for other in range(world_size + 1)]
+        ends = [0, *accumulate(shard["tokens"] for shard in index["shards"])]
+        sizes = [ends[end] - ends[start] for start, end in zip(bounds, bounds[1:])]
+        if max(sizes) > 2 * min(sizes):  # each rank draws as many windows: those of the least would be read far more often
+            raise ValueError(f"of the shards in {folder} one of {world_size} ranks would have {max(sizes):,} tokens and another "
+                             f"{min(sizes):,}, less than half of that: prepare the texts anew with shard_tokens "
+                             f"(--shard-tokens) of about {max(1, ends[-1] // (4 * world_size))}")
+        mine = range(bounds[rank], bounds[rank + 1])
         self.token_ids = _ShardedIds(_map_shards(folder, index, mine))
         self.max_length, self.stride, self.rank, self.world_size = max_length, stride, rank, world_size
         self._largest = max(index["shards"][i]["largest"] for i in mine)
@@ -347,20 +360,23 @@ class TokenShards(GPTDatasetV1):
 class Ranks:
     """One process among those that train together.
 
-    rank: its number, from 0 on; world_size: how many there are; device: where its model belongs; store: a notice
-    board that all can read and write, None in a world of one.
+    rank: its number, from 0 on; world_size: how many there are; device: where its model belongs.
     """
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = torch.device("cpu")
-    store: dist.Store | None = None
 
     def __post_init__(self) -> None:
         check_int("world_size", self.world_size, 1)
         check_int("rank", self.rank, 0)
         if self.rank >= self.world_size:
             raise ValueError(f"rank must be below world_size {self.world_size}, got {self.rank}")
+
+
+_LEAST_SECONDS = 60.0  # for the start, whatever the limit: programs do not start at the same moment
+_MEETINGS = count()  # the number of the next one in this process
+_STARTED_BY = os.getppid()  # the process id of torchrun, if it has started this one
 
 
 @contextmanager
@@ -370,9 +386,13 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     What torchrun tells each process is in its environment: RANK, WORLD_SIZE, LOCAL_RANK, and where to meet the
     others. They talk with gloo, and where there are graphics cards, one for each rank, these with nccl.
     A rank that keeps the others waiting for longer than timeout_seconds, or is gone, ends the block with TimeoutError,
-    which names it, on the lowest rank that waits. Where a rank leaves the block by an error, that rank alone raises it.
-    All others leave with SystemExit. For the start each rank has a minute at least.
-    Raises ValueError for a half-told environment or more ranks than graphics cards, OSError where the ranks do not meet.
+    which names it, on the lowest rank that answers. Where a rank leaves the block by an error, that rank alone raises
+    it. All others leave with SystemExit. For the start each rank has a minute at least, and whoever has not come by then
+    is named in the same way. If the connections fail otherwise, the lowest rank raises PyTorch's RuntimeError.
+    A program may have several such blocks, one after the other. Ranks that torchrun starts again (--max-restarts) meet
+    anew, on one machine only: of several each counts the restarts for itself.
+    Raises ValueError for a half-told environment or more ranks than graphics cards, OSError where a rank does not find
+    the place to meet.
     """
     _check_number("timeout_seconds", timeout_seconds)
     if not 0 < timeout_seconds <= 1e6:
@@ -387,25 +407,30 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     rank, world_size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1))
     if cards and ranks_here > cards:
-        raise ValueError(f"torchrun's --nproc-per-node must be at most the number of graphics cards, {cards}, got {ranks_here}")
+        raise ValueError(f"torchrun's --nproc-per-node must be at most the number of graphics cards, {cards}, got {ranks_here}; "
+                         'CUDA_VISIBLE_DEVICES="" in the environment trains on the CPU')
     device = torch.device("cuda", local_rank) if cards else torch.device("cpu")
-    timeout, meeting = timedelta(seconds=timeout_seconds), timedelta(seconds=max(timeout_seconds, 60))
+    seconds_to_meet = max(timeout_seconds, _LEAST_SECONDS)
     try:
-        board, _, _ = next(rendezvous("env://", timeout=meeting))
-        # one board serves all restarts: what those before have left on it must not be read
-        store = dist.PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", board)
+        board, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=seconds_to_meet)))
+        # one board serves all restarts and meetings: what those before have left on it must not be read
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"restart {restart}, meeting {next(_MEETINGS)}", board)
         if cards:
             torch.cuda.set_device(device)
-        store.set(f"met/{rank}", "")  # programs do not start at the same moment: only then does the time limit count
-        store.wait([f"met/{other}" for other in range(world_size)], meeting)
+        store.set(f"met/{rank}", "")
+        here, absent = _who_has("met", world_size, store, seconds_to_meet)
+        if absent and rank == here[0]:
+            raise _missing(absent, world_size, f"did not come within {seconds_to_meet:g} s")
+        if absent:
+            raise SystemExit(0)
         dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo", store=dist.PrefixStore("group", store),
-                                rank=rank, world_size=world_size, timeout=timeout)
+                                rank=rank, world_size=world_size, timeout=timedelta(seconds=timeout_seconds))
     except RuntimeError as error:
         raise OSError(f"rank {rank} did not meet the others at {os.environ['MASTER_ADDR']}:"
                       f"{os.environ['MASTER_PORT']}: " + str(error).split("\n")[0]) from error
-    ranks = Ranks(rank, world_size, device, store)
     try:
-        yield ranks
+        yield Ranks(rank, world_size, device)
     except BaseException as error:
         if isinstance(error, dist.DistError) or isinstance(error, RuntimeError) and "gloo" in str(error):
             raise _roll_call(rank, world_size, store, error, timeout_seconds)  # it waited in vain
@@ -416,24 +441,42 @@ def process_group(timeout_seconds: float = 600.0) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+def _who_has(note: str, world_size: int, store: dist.Store, seconds: float) -> tuple[list[int], list[int]]:
+    """The ranks that have put such a note on the notice board, and those that have not when so much time has passed."""
+    names = [f"{note}/{rank}" for rank in range(world_size)]
+    with suppress(dist.DistStoreError):
+        store.wait(names, timedelta(seconds=seconds))
+    here = [rank for rank, name in enumerate(names) if store.check([name])]
+    return here, [rank for rank in range(world_size) if rank not in here]
+
+
+def _missing(ranks: list[int], world_size: int, did: str) -> TimeoutError:
+    """The error that names them."""
+    who = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks}"
+    return TimeoutError(f"{who} of {world_size} {did}, so all stop; started again, a run that saves goes on from its last "
+                        "checkpoint")
+
+
 def _roll_call(rank: int, world_size: int, store: dist.Store, error: BaseException, timeout_seconds: float) -> BaseException:
     """What a rank must raise that has lost contact with another, by what the others have put on the notice board."""
     if any(store.check([f"left/{other}"]) for other in range(world_size)):
         return SystemExit(0)  # that rank tells why
-    names = [f"here/{other}" for other in range(world_size)]
-    store.set(names[rank], "late" if re.search("timed out|timeout", str(error), re.IGNORECASE) else "cut off")
-    with suppress(dist.DistError):
-        store.wait(names, timedelta(seconds=min(timeout_seconds, 10.0)))
-    here = [other for other, name in enumerate(names) if store.check([name])]
-    absent = [other for other in range(world_size) if other not in here]
-    if not absent:
-        return error
+    store.set(f"here/{rank}", "late" if re.search("timed out|timeout", str(error), re.IGNORECASE) else "cut off")
+    here, absent = _who_has("here", world_size, store, min(timeout_seconds, 10.0))
     if rank != here[0]:
         return SystemExit(0)  # it is told once
-    late = any(store.get(names[other]) == b"late" for other in here)  # who gives up first may cut off the next
-    who, gone = (f"rank {absent[0]}", "is gone") if len(absent) == 1 else (f"ranks {absent}", "are gone")
-    did = f"did not answer within {timeout_seconds:g} s" if late else gone
-    return TimeoutError(f"{who} of {world_size} {did}, so all stop; started again, the run goes on from its last checkpoint")
+    store.set(f"left/{rank}", "")  # for those that come even later
+    cut_off = [other for other in here if store.get(f"here/{other}") == b"cut off"]
+    if absent and cut_off == here:
+        return _missing(absent, world_size, "is gone" if len(absent) == 1 else "are gone")
+    if absent:  # who gives up first may cut off the next
+        return _missing(absent, world_size, f"did not answer within {timeout_seconds:g} s")
+    if cut_off in ([], here):
+        return error
+    # All are here, and some have waited too long, for one that came later and found the connections closed. With it may be
+    # others that waited as well, and were cut off by the first to give up.
+    did = f"kept the others waiting for longer than {timeout_seconds:g} s"
+    return _missing(cut_off, world_size, did if len(cut_off) == 1 else f"or one of them {did}")
 
 # %% ../chapters/13_scaling_out.ipynb #cell-084
 @contextmanager
@@ -497,13 +540,18 @@ def _whole(value: Tensor) -> Tensor:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
+def _torchrun_is_gone() -> bool:
+    """Whether torchrun, which has started this process, was killed: this one has got another parent then."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != _STARTED_BY
+
+
 def _step(net: Any, model: GPTModel, optimizer: torch.optim.Optimizer, dataset: GPTDatasetV1, cfg: TrainConfig,
           step: int, ranks: Ranks, interrupts: list[int]) -> tuple[float, float, bool]:
-    """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one was told to stop."""
+    """This rank's part of one step: mean loss and gradient norm of all ranks, and whether one must stop."""
     _begin_step(model, optimizer, cfg, step, ranks.rank)
     own_loss = _backward(net, _own_windows(step, dataset, cfg, ranks), dataset, cfg, ranks)
     norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip)).item()
-    told = torch.tensor([own_loss, norm, len(interrupts)], dtype=torch.float64)
+    told = torch.tensor([own_loss, norm, len(interrupts) + _torchrun_is_gone()], dtype=torch.float64)
     dist.all_reduce(told)
     loss, norms, stops = told.tolist()
     try:
@@ -560,15 +608,18 @@ def _gather_model(model: GPTModel, optimizer: torch.optim.Optimizer, cfg: TrainC
     return plain, plain_optimizer
 
 # %% ../chapters/13_scaling_out.ipynb #cell-099
-def _check_same_ranks(path: str | os.PathLike[str], world_size: int) -> None:
-    """Raise where a checkpoint's run has another number of ranks. Reads the header only."""
-    with suppress(SafetensorError):  # what is wrong with the file is told by load_checkpoint, which comes next
+def _saved_step(path: str | os.PathLike[str], world_size: int) -> int:
+    """The step of a checkpoint; raises where its run has another number of ranks. Reads the header only."""
+    step = 0
+    with suppress(SafetensorError):  # what is wrong with the file is told by load_checkpoint, which comes later
         with safe_open(path, framework="pt") as file:
             header = _read_header(Path(path), (file.metadata() or {}).get("gptbook"), sorted(file.keys()))
         before = header["history"][-1].get("ranks", 1) if header["history"] else world_size
         if before != world_size:
             raise ValueError(f"resume: the run of {path} has world size {before}, this one {world_size}; "
                              "a run continues with its own")
+        step = header["step"]
+    return step
 
 
 def _restore(path: str | os.PathLike[str], model: GPTModel, optimizer: torch.optim.Optimizer,
@@ -581,6 +632,15 @@ def _restore(path: str | os.PathLike[str], model: GPTModel, optimizer: torch.opt
     return checkpoint.step, checkpoint.history
 
 
+def _check_same_start(starts: Sequence[dict[str, Any]]) -> None:
+    """Raise where the ranks differ in what all must have alike: the step from which they go on, and the settings."""
+    for name in starts[0]:
+        by_rank = {rank: start[name] for rank, start in enumerate(starts)}
+        if any(value != by_rank[0] for value in by_rank.values()):
+            raise ValueError(f"resume: all ranks must go on from one step, by rank it is {by_rank}; give all the same checkpoint"
+                             if name == "step" else f"{name} must be the same on all ranks, by rank it is {by_rank}")
+
+
 def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, ranks: Ranks, *,
                       val_text: str | None = None, tokenizer: tiktoken.Encoding | None = None,
                       checkpoint_path: str | os.PathLike[str] | None = None, resume: bool = False,
@@ -590,17 +650,19 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
 
     Each rank reads its part of every batch; batch_size is that of all together, and need not be a multiple of their
     number. (Where the dataset is TokenShards of the rank's own, each draws its part from these.) A record also holds
-    ranks, their number. Rank 0 alone scores, calls on_step, shows the bar and saves; its records alone have val_bpb.
-    All read the checkpoint on resume, whose run must have had the same number of ranks.
+    ranks, their number. Rank 0 alone scores, calls on_step, shows the bar and saves; its records alone have val_bpb (on
+    the others those of a checkpoint). All read the checkpoint on resume, and must find the same step in it; its run must
+    have had the same number of ranks.
     fsdp: keep only a part of every weight, gradient and moment on each rank, once each has dealt out the whole model
     that it was given (and the moments of a checkpoint). The model stays in parts afterwards: a whole one is in the
     checkpoint, for which rank 0 puts it together. In a world of one this is `train`, whatever fsdp says.
-    Errors are raised as by `together`. Ctrl-C on any rank stops all after the same step: KeyboardInterrupt on rank 0,
-    SystemExit on the others.
+    Errors before the first step, and where rank 0 scores and saves, are raised as by `together`, a loss that is not finite
+    by rank 0, all others by the rank that has them (`process_group` ends the others). Ctrl-C on any rank, or the end of
+    torchrun, stops all after the same step, and they save: KeyboardInterrupt on rank 0, SystemExit on the others.
     """
     _check_type("ranks", ranks, Ranks)
     _check_type("fsdp", fsdp, bool)
-    world_size, first = ranks.world_size, 0
+    world_size = ranks.world_size
     history: list[dict[str, float]] = []
     with together(ranks):
         _check_run(model, dataset, cfg, val_text, tokenizer, checkpoint_path, resume)
@@ -615,13 +677,17 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
         if world_size > 1 and not fits:
             raise ValueError(f"model must be on this rank's device, {ranks.device}, and is on {device}")
         optimizer = make_optimizer(model, cfg)
-        if resume and checkpoint_path is not None and Path(checkpoint_path).exists():
-            _check_same_ranks(checkpoint_path, world_size)
-            if world_size > 1:  # else `train` does it
-                first, history = _restore(checkpoint_path, model, optimizer, cfg)
+        begun = checkpoint_path if resume and checkpoint_path is not None and Path(checkpoint_path).exists() else None
+        first = 0 if begun is None else _saved_step(begun, world_size)
     if world_size == 1:
         return train(model, dataset, cfg, val_text=val_text, tokenizer=tokenizer, checkpoint_path=checkpoint_path,
                      resume=resume, on_step=on_step, progress=progress)
+    starts: list[Any] = [None] * world_size
+    dist.all_gather_object(starts, {"step": first, "fsdp": fsdp, **asdict(cfg)})
+    with together(ranks):
+        _check_same_start(starts)
+        if begun is not None:
+            first, history = _restore(begun, model, optimizer, cfg)
     if fsdp:
         optimizer = _shard_model(model, optimizer, cfg, ranks)
     net = model if fsdp else DistributedDataParallel(model, gradient_as_bucket_view=True)
@@ -652,7 +718,8 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
                 if stop and ranks.rank > 0:
                     raise SystemExit(0)
                 if stop:
-                    raise KeyboardInterrupt(_stopped(step, cfg, checkpoint_path))
+                    why = "torchrun is gone: " if _torchrun_is_gone() else ""
+                    raise KeyboardInterrupt(why + _stopped(step, cfg, checkpoint_path))
         finally:
             model.train(was_training)
     return history

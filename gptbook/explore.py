@@ -8,6 +8,7 @@ __all__ = ['attention_maps', 'View', 'attention_view', 'attention_to', 'inductio
 import html
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dataset_loader import check_int
-from .generate import _check_tokenizer, _evaluating, filter_logits
+from .generate import _check_filter, _check_tokenizer, _evaluating, filter_logits
 from .gpt import GPTModel
 from .gpt_gqa import GroupedQueryAttention
+from .gpt_mla import HalfCacheAttention
 from .gpt_swa import SlidingWindowAttention
 from .kv_cache import MultiHeadAttention
 from .layers import _check_input
@@ -35,11 +37,16 @@ def _inputs_of(model: GPTModel, input_ids: Tensor, parts: Iterable[nn.Module]) -
     handles = [part.register_forward_pre_hook(lambda part, args: seen.update({part: args[0]})) for part in parts]
     try:
         with _evaluating(model), torch.no_grad():
-            model(input_ids)
+            model(input_ids, last_only=model.final_norm not in parts)         # the logits are thrown away: as few as can be
     finally:
         for handle in handles:
             handle.remove()
     return [seen[part] for part in parts]
+
+
+def _wide(t: Tensor) -> Tensor:
+    """t in float32, or in its own dtype where that is wider."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
 
 
 def _attentions(model: GPTModel) -> list[Any]:
@@ -52,19 +59,18 @@ def _attentions(model: GPTModel) -> list[Any]:
 def attention_maps(model: GPTModel, input_ids: Tensor) -> Tensor:
     """The weights of every head: input_ids (B, T) int64 -> (L, B, H, T, T); row i is what query i gives to each key.
 
-    model: of MultiHeadAttention, GroupedQueryAttention or SlidingWindowAttention; it is left as it was, its cache too.
-    The maps take 4 L B H T^2 bytes, in float32 or the model's dtype where that is wider, and twice that while they are made.
-    Raises TypeError or ValueError for other models, and for ids that the model refuses.
+    model: of MultiHeadAttention, HalfCacheAttention, GroupedQueryAttention or SlidingWindowAttention; it is left as it was, its
+    cache too. The maps take 4 L B H T^2 bytes in float32, and are in the model's dtype where that is wider; while they are made
+    about three times that is in use. Raises TypeError or ValueError for other models, and for ids that the model refuses.
     """
     layers = _attentions(model)
-    kinds = (MultiHeadAttention, GroupedQueryAttention, SlidingWindowAttention)
+    kinds = (MultiHeadAttention, HalfCacheAttention, GroupedQueryAttention, SlidingWindowAttention)
     if type(layers[0]) not in kinds:
         raise ValueError(f"model must be of {', '.join(kind.__name__ for kind in kinds)}, whose queries and keys can be read; "
                          f"got {type(layers[0]).__name__}")
     maps = []
     for att, x in zip(layers, _inputs_of(model, input_ids, layers)):
-        q, k, _ = att.project(x)
-        q, k = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (q, k))
+        q, k = map(_wide, att.project(x)[:2])
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)              # heads that share their keys
         position = torch.arange(x.shape[1], device=x.device)
         back = position[:, None] - position                                   # (T, T), how far back each key lies
@@ -101,14 +107,18 @@ html[data-theme=dark] .gv,body[data-jp-theme-light=false] .gv{--hue:#56B4E9}
 outline-offset:3px}.gv table{border-collapse:collapse;font-size:.85rem;margin:.3em 0;width:auto}
 .gv th,.gv td{padding:.1em .5em;text-align:left;white-space:pre;border:0;font-weight:normal}.gv thead th{font-weight:bold}
 .gv td.tint{background:color-mix(in srgb,var(--hue) calc(var(--p)*.4%),transparent)}
-.bd-content div.cell_output .text_html:has(.gv){background:none!important;padding:0}.gv .bar{height:.9em;background:var(--hue);min-width:1px}
+.bd-content div.cell_output .text_html:has(.gv){background:none!important;padding:0}
+.gv .bar{height:.9em;background:var(--hue);min-width:1px}.gv .cut .bar{display:none}
+@media (forced-colors:active){.gv{--hue:CanvasText!important}.gv .bar,.gv td.tint{forced-color-adjust:none}
+.gv td.tint{color:CanvasText}.gv .heads label:has(:checked):not(:has(:focus-visible)){outline:3px solid Highlight}}
 """
 
 
 def _view(body: str, text: str, data: Any, script: str) -> View:
     """A View of some HTML: `script` may read `data`, and calls say(text) for what stands below; it runs at every input."""
     embedded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")  # no tag begins in it
-    return View(f'<form class="gv" autocomplete="off"><style>{_STYLE}</style>{body}'
+    # JupyterLab would set what stands between two dollars as a formula; in this class its MathJax looks for none.
+    return View(f'<form class="gv mathjax_ignore" autocomplete="off"><style>{_STYLE}</style>{body}'
                 f'<p class="said" aria-live="polite">{html.escape(text)}</p><script>(form => {{const d = {embedded};'
                 "const all = s => [...form.querySelectorAll(s)], of = name => form.elements[name].value,"
                 "say = text => {all('.said')[0].textContent = text};"
@@ -120,15 +130,16 @@ def _view(body: str, text: str, data: Any, script: str) -> View:
 
 
 def _shown(token: str) -> str:
-    """A token as a drawing shows it: its spaces and line ends visible."""
-    return token.replace(" ", "·").replace("\n", "⏎")
+    """A token as a drawing shows it: its spaces and line ends visible, and of what else cannot be seen the escape."""
+    return "".join({" ": "·", "\n": "⏎"}.get(c, c if c.isprintable() else c.encode("unicode_escape").decode()) for c in token)
 
 
-def _check_tensor(name: str, value: Any, letters: str) -> None:
-    """Raise unless the value is a tensor of finite floats with as many axes as there are letters."""
+def _check_tensor(name: str, value: Any, axes: Sequence[str]) -> None:
+    """Raise unless the value is a tensor of finite floats with these axes, those with the same letter equally long."""
     _check_input(value, name=name)
-    if value.dim() != len(letters) or not value.numel():
-        raise ValueError(f"{name} must be ({', '.join(letters)}), none of them 0, got {tuple(value.shape)}")
+    sizes = dict(zip(axes, value.shape))
+    if tuple(value.shape) != tuple(sizes.get(axis) for axis in axes) or not value.numel():
+        raise ValueError(f"{name} must be ({', '.join(axes)}), none of them 0, got {tuple(value.shape)}")
     if not value.isfinite().all():
         raise ValueError(f"{name} must be finite, got {value[~value.isfinite()][0].item()}")
 
@@ -139,6 +150,13 @@ def _check_head(layer: int, head: int, L: int, H: int) -> None:
         check_int(name, value, 0)
         if value >= end:
             raise ValueError(f"{name} must be in [0, {end}), got {value}")
+
+
+def _check_strings(name: str, values: Iterable[Any]) -> None:
+    """Raise unless each of the values is a str."""
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be strings, got {value!r}")
 
 
 def _check_row_of_ids(name: str, ids: Any, vocab_size: int) -> None:
@@ -154,18 +172,25 @@ def _check_row_of_ids(name: str, ids: Any, vocab_size: int) -> None:
 def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: int = 0) -> View:
     """A drawing of one text's maps (L, H, T, T): every head in small, and the chosen one in large with its tokens.
 
-    tokens: T strings. layer, head: which is in large at first. The weights are shown in hundredths. About 3 L H T^2 / 2 bytes
-    of numbers travel with it. Raises TypeError or ValueError where these do not fit.
+    tokens: T strings, at most 128. layer, head: which is in large at first. The weights are shown in hundredths.
+    The drawing takes about 50 T^2 + L H T (T + 75) bytes: of 16 heads 40 KB for 16 tokens, 1.2 MB for 128. Raises TypeError or
+    ValueError where these do not fit.
     """
     _check_tensor("maps", maps, "LHTT")
     L, H, T, _ = maps.shape
-    if maps.shape[3] != T or len(tokens) != T:
+    if len(tokens) != T:
         raise ValueError(f"maps must be (L, H, T, T) with T tokens, got {tuple(maps.shape)} and {len(tokens)} tokens")
+    if T > 128:
+        raise ValueError(f"maps must be of at most 128 tokens, for the page to stay light, got {T}: show a part of them, such as "
+                         "maps[..., :128, :128] with tokens[:128]")
+    _check_strings("tokens", tokens)
     _check_head(layer, head, L, H)
     lower = torch.ones(T, T).tril().bool()
     hundredths = (maps.detach().cpu().float()[:, :, lower] * 100).round().int().flatten(0, 1).tolist()  # (L H, T (T + 1) / 2)
     places = lower.nonzero().tolist()
-    size, left, top = 16, 8 + 7 * max(len(t) for t in tokens), 12 + 6 * max(len(t) for t in tokens)
+    shown = [_shown(t) for t in tokens]
+    longest = max(sum(12 if c.isupper() or unicodedata.east_asian_width(c) in "FW" else 9 for c in t) for t in shown)  # pixels
+    size, left, top = 16, 8 + longest, 12 + 7 * longest // 8
     small = []
     for h, weights in enumerate(hundredths):
         levels = [(bound, "".join(f"M{j} {i}.5h1" for (i, j), w in zip(places, weights) if bound <= w < end))
@@ -177,13 +202,13 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
     grid = "".join(f'<span aria-hidden="true">layer {n}</span>' + "".join(small[n * H:(n + 1) * H]) for n in range(L))
     cells = "".join(f'<rect class="hue" x="{left + size * j}" y="{top + size * i}" width="15" height="15" fill-opacity="{w / 100:g}" '
                     'stroke-width=".3"/>' for (i, j), w in zip(places, hundredths[layer * H + head]))
-    shown = [_shown(t) for t in tokens]
     sides = "".join(f'<text x="{left - 4}" y="{top + size * i + 12}" text-anchor="end">{name}</text>'
                     f'<text transform="translate({left + size * i + 12},{top - 5})rotate(-60)">{name}</text>'
                     for i, name in enumerate(map(html.escape, shown)))
     row = T - 1
     seen = hundredths[layer * H + head][row * (row + 1) // 2:]
-    most = sorted(range(T), key=lambda j: -seen[j])[:3]
+    first, *others = sorted(range(T), key=lambda j: -seen[j])[:3]
+    most = [first, *(j for j in others if seen[j])]
     text = (f"Layer {layer}, head {head}: “{shown[row]}” ({row}) attends most to "
             + ", then ".join(f"“{shown[j]}” ({j}) with {seen[j] / 100:.2f}" for j in most) + ".")
     body = (f'<div class="wide" tabindex="0" role="group" aria-label="every head in small"><div class="heads" '
@@ -198,7 +223,12 @@ def attention_view(maps: Tensor, tokens: Sequence[str], layer: int = 0, head: in
         all("rect.hue").forEach((cell, n) => cell.setAttribute("fill-opacity", w[n] / 100));
         all("rect.row")[0].setAttribute("y", d.top + 16 * i - 1);
         all("rect.row")[0].setAttribute("width", 16 * (i + 1) + 1);
-        const most = [...row.keys()].sort((a, b) => row[b] - row[a]).slice(0, 3);
+        all("[name=row]")[0].setAttribute("aria-valuetext", `${d.t[i]} (${i})`);
+        all(".heads")[0].onkeydown = e => {
+            const step = {ArrowUp: -d.H, ArrowDown: d.H}[e.key];
+            if (!step || e.ctrlKey || e.altKey || e.metaKey) return;
+            e.preventDefault(); const next = all("[name=head]")[h + step]; if (next) { next.focus(); next.click() } };
+        const most = [...row.keys()].sort((a, b) => row[b] - row[a]).slice(0, 3).filter((j, n) => !n || row[j]);
         say(`Layer ${Math.floor(h / d.H)}, head ${h % d.H}: “${d.t[i]}” (${i}) attends most to `
             + most.map(j => `“${d.t[j]}” (${j}) with ${(row[j] / 100).toFixed(2)}`).join(", then ") + ".");""")
 
@@ -262,29 +292,32 @@ def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> 
     It shows the likeliest token, or the probability or the rank of the token that really follows. Raises TypeError or
     ValueError where these do not fit.
     """
-    _check_tensor("lens", lens, "LTV")
+    _check_tensor("lens", lens, ("L + 1", "T", "V"))
     _check_tokenizer(tokenizer)
     N, T, V = lens.shape
     if not isinstance(input_ids, Tensor) or tuple(input_ids.shape) != (T,) or V > tokenizer.n_vocab:
         raise ValueError(f"lens must be (L + 1, T, V) for T ids and a tokenizer of at least V tokens, got {tuple(lens.shape)}, "
                          f"input_ids of shape {tuple(getattr(input_ids, 'shape', ()))} and {tokenizer.n_vocab} tokens")
     _check_row_of_ids("input_ids", input_ids, V)
-    probs = lens.detach().cpu().float().softmax(-1)
+    logits = lens.detach().cpu()
+    probs = _wide(logits).softmax(-1)
     tokens = [_shown(tokenizer.decode([i])) for i in input_ids.tolist()]
     cells: dict[str, list[tuple[str, int]]] = {"the likeliest token": [], "the probability of the true token": [],
                                                "the rank of the true token": []}
     for t in range(T):
         true = int(input_ids[t + 1]) if t + 1 < T else None
         for n in range(N):
-            p, best = probs[n, t].max(-1)
+            best = int(logits[n, t].argmax())                                 # by logits: probabilities may be equal by rounding
+            p = probs[n, t, best].item()
             likeliest, chance, rank = cells.values()
-            likeliest.append((f"{_shown(tokenizer.decode([int(best)]))} {p:.2f}", round(100 * p.item())))
+            likeliest.append((f"{_shown(tokenizer.decode([best]))} {p:.2f}", round(100 * p)))
             chance.append(("", 0) if true is None else (f"{probs[n, t, true]:.3f}", round(100 * probs[n, t, true].item())))
-            place = 0 if true is None else int((probs[n, t] > probs[n, t, true]).sum()) + 1
+            place = 0 if true is None else int((logits[n, t] > logits[n, t, true]).sum()) + 1
             rank.append(("", 0) if true is None else (f"{place}", round(100 / place)))
-    agree = [(lens[n].argmax(-1) == lens[-1].argmax(-1)).sum().item() for n in range(N)]
-    said = f"The last layer's choice is also the choice after {', '.join(f'{n} layers at {a}' for n, a in enumerate(agree[:-1]))} " \
-           f"of {T} tokens."
+    agree = [int((logits[n].argmax(-1) == logits[-1].argmax(-1)).sum()) for n in range(N - 1)]
+    said = (f"The last layer's choice is there already at so many of {T} tokens: "
+            + ", ".join(f"after {n} layer{'s' * (n != 1)} at {a}" for n, a in enumerate(agree)) + "."
+            if agree else "There is nothing before it to compare it with.")
     rows = ""
     for t, token in enumerate(tokens):
         drawn = "".join(f'<td class="tint" style="--p:{tint}">{html.escape(text)}</td>'
@@ -292,7 +325,7 @@ def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> 
         true_token = html.escape(tokens[t + 1]) if t + 1 < T else ""
         rows += f'<tr><th scope="row">{html.escape(token)}</th>{drawn}<td>{true_token}</td></tr>'
     options = "".join(f"<option>{name}</option>" for name in cells)
-    head = "".join(f'<th scope="col">{n} layers</th>' for n in range(N))
+    head = "".join(f'<th scope="col">{n} layer{"s" * (n != 1)}</th>' for n in range(N))
     body = (f'<p hidden><label>after each number of layers, show <select name="what">{options}</select></label></p>'
             '<div class="wide" tabindex="0" role="group" aria-label="what each layer would say"><table><thead><tr>'
             f'<th scope="col">reads</th>{head}<th scope="col">true next</th></tr></thead><tbody>{rows}</tbody></table></div>')
@@ -316,7 +349,7 @@ def nearest_tokens(model: GPTModel, token_ids: Tensor, k: int = 6) -> tuple[Tens
     check_int("k", k, 1)
     if k >= V:
         raise ValueError(f"k must be below the vocabulary's {V} tokens, got {k}")
-    directions = F.normalize(model.tok_emb.weight, dim=-1)
+    directions = F.normalize(_wide(model.tok_emb.weight), dim=-1)
     cosines = directions[token_ids] @ directions.T                            # (N, V)
     return cosines.scatter(1, token_ids[:, None].to(cosines.device), -math.inf).topk(k)
 
@@ -369,7 +402,7 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
                     top_k: int | None = None, top_p: float | None = None) -> View:
     """The likeliest next tokens under temperature, top-k and top-p, which can be turned: logits (N, V), one row a prompt.
 
-    prompts: N strings to choose from; tokenizer: of V tokens. temperature in [0.1, 2], top_p in [0.05, 1], top_k:
+    prompts: N strings to choose from; tokenizer: of at least V tokens. temperature in [0.1, 2], top_p in [0.05, 1], top_k:
     where the knobs stand at first, as in filter_logits. Logits and knobs are rounded to hundredths; the logits take about
     2 V bytes a prompt. Raises TypeError or ValueError where these do not fit.
     """
@@ -379,33 +412,38 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
     if len(prompts) != len(logits) or V > tokenizer.n_vocab:
         raise ValueError(f"logits must be (N, V) for N prompts and a tokenizer of at least V tokens, got {tuple(logits.shape)}, "
                          f"{len(prompts)} prompts and {tokenizer.n_vocab} tokens")
+    _check_strings("prompts", prompts)
+    _check_filter(temperature, top_k, top_p, V)
     for name, value, low, high in (("temperature", temperature, 0.1, 2), ("top_p", 1.0 if top_p is None else top_p, 0.05, 1)):
-        if not (isinstance(value, (int, float)) and low <= value <= high):
+        if not low <= value <= high:
             raise ValueError(f"{name} must be in [{low}, {high}], where its knob can stand, got {value!r}")
     temperature, top_p = round(temperature, 2), None if top_p is None else round(top_p, 2)
     shown = min(12, V)
     down, ids = (100 * logits.detach().cpu().double()).round().sort(descending=True, stable=True)
-    probs = filter_logits(down[:1] / 100, temperature, top_k, top_p).softmax(-1)[0]
+    left = filter_logits(down[:1] / 100, temperature, top_k, top_p)[0].sort(descending=True).values
+    probs, kept = left.softmax(-1), int(left.isfinite().sum())
     data = [{"steps": (-row.diff()).int().tolist(), "tokens": [_shown(tokenizer.decode([i])) for i in near[:shown].tolist()]}
             for row, near in zip(down, ids)]
-    rows = "".join(f'<tr><th scope="row">{html.escape(token)}</th><td class="p">{p:.3f}</td><td style="width:16em">'
-                   f'<div class="bar" style="width:{100 * p:.1f}%"></div></td></tr>'
-                   for token, p in zip(data[0]["tokens"], probs[:shown].tolist()))
-    kept = int((probs > 0).sum())
+    rows = ""
+    for i, (token, p) in enumerate(zip(data[0]["tokens"], probs[:shown].tolist())):
+        mark, share = ("", f"{p:.3f}") if i < kept else (' class="cut"', "cut off")
+        rows += (f'<tr{mark}><th scope="row">{html.escape(token)}</th><td class="p">{share}</td><td style="width:16em">'
+                 f'<div class="bar" style="width:{100 * p:.1f}%"></div></td></tr>')
     text = f"{kept} of {V} tokens can be drawn; “{data[0]['tokens'][0]}” with probability {probs[0]:.3f}."
     choices = "".join(f'<option value="{i}">{html.escape(prompt)}</option>' for i, prompt in enumerate(prompts))
     ks = sorted({1, 5, 10, 40, 200, V, top_k or V} - set(range(V + 1, 201)))
     options = "".join(f'<option value="{k}"{" selected" if k == (top_k or V) else ""}>{"all" if k == V else k}</option>' for k in ks)
+    number = '<span class="at" aria-hidden="true"></span>'                    # a slider says its value itself
     body = (f'<div hidden><p><label>after <select name="prompt" style="max-width:100%">{choices}</select></label></p><p>'
             f'<label>temperature <input type="range" name="temperature" min=".1" max="2" step=".01" value="{temperature}">'
-            f'<output></output></label> <label>top-p <input type="range" name="top_p" min=".05" max="1" step=".01" '
-            f'value="{1 if top_p is None else top_p}"><output></output></label> <label>top-k <select name="top_k">{options}</select>'
+            f'{number}</label> <label>top-p <input type="range" name="top_p" min=".05" max="1" step=".01" '
+            f'value="{1 if top_p is None else top_p}">{number}</label> <label>top-k <select name="top_k">{options}</select>'
             '</label></p></div><div class="wide" tabindex="0" role="group" aria-label="the likeliest next tokens"><table><thead><tr>'
             f'<th scope="col">token</th><th scope="col">probability</th><th scope="col">bar</th></tr></thead><tbody>{rows}</tbody>'
             "</table></div>")
     return _view(body, text, data, """
-        const c = d[of("prompt")], top_p = +of("top_p"), outputs = all("output");
-        outputs[0].textContent = (+of("temperature")).toFixed(2); outputs[1].textContent = top_p.toFixed(2);
+        const c = d[of("prompt")], top_p = +of("top_p"), numbers = all(".at");
+        numbers[0].textContent = (+of("temperature")).toFixed(2); numbers[1].textContent = top_p.toFixed(2);
         let down = 0, kept = 0, run = 0, n = 0;
         let p = [0, ...c.steps].map(step => Math.exp((down -= step) / 100 / of("temperature"))).slice(0, +of("top_k"));
         p.forEach(x => { kept += x });
@@ -413,5 +451,5 @@ def next_token_view(logits: Tensor, prompts: Sequence[str], tokenizer: tiktoken.
         c.tokens.forEach((token, i) => {
             const share = i < n ? p[i] / run : 0, row = all("tbody tr")[i];
             row.children[0].textContent = token; row.children[1].textContent = i < n ? share.toFixed(3) : "cut off";
-            all(".bar")[i].style.width = 100 * share + "%" });
+            row.classList.toggle("cut", i >= n); all(".bar")[i].style.width = 100 * share + "%" });
         say(`${n} of ${c.steps.length + 1} tokens can be drawn; “${c.tokens[0]}” with probability ${(p[0] / run).toFixed(3)}.`);""")

@@ -116,9 +116,7 @@ def _pairs(T: int, S: int, window: int) -> int:
 
 def _latent_flops(T: int, S: int, H: int, D: int, r: int, R: int) -> int:
     """FLOPs of latent_attention, which absorbs or expands, whichever multiplies less."""
-    if T * r * D + T * S * r <= S * r * D + T * S * D:
-        return 4 * H * (T * r * D + T * S * (r + R))
-    return 4 * H * (S * r * D + T * S * (D + R))
+    return 4 * H * min(T * r * D + T * S * (r + R), S * r * D + T * S * (D + R))
 
 
 def _attention(cfg: Any, attention: type[Any], B: int, T: int, S: int) -> tuple[int, int, int, int, int]:
@@ -127,19 +125,20 @@ def _attention(cfg: Any, attention: type[Any], B: int, T: int, S: int) -> tuple[
     D = E // H
     width, more, cached, flops, trained = 3 * E, 0, 2 * E * S, 4 * T * S * E, 4 * T * T * E
     kept = B * T * (4 * E + H)  # q, k, v, the joined heads, and the softmax's sums
-    if issubclass(attention, HalfCacheAttention):
+    if issubclass(attention, HalfCacheAttention):  # x itself is the latent, r = E; no k and v are made of it beforehand
         cached, flops = E * S, _latent_flops(T, S, H, D, E, 0) - 4 * T * E * E
     elif issubclass(attention, MultiHeadLatentAttention):
         r, R, norm = cfg.latent_dim, cfg.rope_dim, cfg.latent_norm
+        # x to H queries of D + R, to the latent and to R rotated numbers; more: k_up, v_up and the norm's gains
         width, more, cached = H * (D + R) + r + R, 2 * r * E + norm * r, (r + R) * S
         flops, trained = _latent_flops(T, S, H, D, r, R), _latent_flops(T, T, H, D, r, R)
         kept = B * T * (width + 3 * E + H + norm * (1 + 2 * r))
         if R:
             kept = B * T * (r + R + 4 * H * (D + R) + E + H + norm * (width + 1 + r)) + 2 * R * T
-    elif issubclass(attention, GroupedQueryAttention):
+    elif issubclass(attention, GroupedQueryAttention):  # K = num_kv_groups heads of keys and of values
         width, cached = E + 2 * cfg.num_kv_groups * D, 2 * cfg.num_kv_groups * D * S
         kept = B * T * (width + E + H)
-        if issubclass(attention, SlidingWindowAttention) and cfg.window_pattern == "L":
+        if issubclass(attention, SlidingWindowAttention) and cfg.window_pattern == "L":  # never more than W positions
             W = cfg.sliding_window_size
             cached, flops, trained = cached // S * min(W, S), 4 * _pairs(T, S, W) * E, 4 * _pairs(T, T, W) * E
             kept += (T > 1) * (B * T * E + _pairs(T, T, W))

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import runpy
 import select
 import signal
 import socket
@@ -48,7 +49,8 @@ RATES = {"float32": {"max_lr": 1e-4}, "float64": {}}
 UNION = TrainConfig(max_steps=1, batch_size=3, accumulation_steps=2, grad_clip=1e9)  # no gradient is that long
 CASES = [(variant, dtype, size, fsdp) for variant in VARIANTS for dtype in ("float32", "float64")
          for size, fsdp in (("whole", False), ("accumulated", False), ("uneven", False), ("uneven", True))]
-FOUR = [case for case in CASES if case[1:3] == ("float64", "uneven")]  # what four ranks do; two do all of it
+FOUR = [case for case in CASES if case[2] == "uneven" and case[1::2] != ("float32", True)]  # what four ranks do; two do all
+BF16 = replace(RUN, bf16=True, **RATES["float32"])
 
 
 def new_model(variant="mha", dtype="float32", seed=0, **changed):
@@ -72,7 +74,9 @@ def torchrun(processes, *arguments, port=None):
 
 
 def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    """One thread for each rank, and no graphics card: there may be fewer of them than ranks."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 def run(command, timeout=600, **options):
@@ -82,7 +86,7 @@ def run(command, timeout=600, **options):
 # --- the same result --------------------------------------------------------------------------------------------
 
 TOGETHER = """
-    import json, math, os, resource, signal, sys
+    import json, os, resource, shutil, signal, sys
     from dataclasses import replace
     from pathlib import Path
     import torch
@@ -90,7 +94,8 @@ TOGETHER = """
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
     from torch.nn.parallel import DistributedDataParallel
     from gptbook import distributed
-    from test_13_distributed import CASES, FOUR, LETTERS, RATES, RUN, SIZES, TEXT, UNION, VARIANTS, flat, new_dataset, new_model
+    from test_13_distributed import (
+        BF16, CASES, FOUR, LETTERS, RATES, RUN, SIZES, TEXT, UNION, VARIANTS, flat, new_dataset, new_model)
     from gptbook.distributed import Ranks, TokenShards, average_gradients, process_group, together, train_distributed
     from gptbook.train import TrainConfig, calc_loss_batch, load_checkpoint, make_optimizer, save_checkpoint, train
 
@@ -118,9 +123,15 @@ TOGETHER = """
             path = folder / f"{variant} {dtype} {size} {fsdp}"
             history = train_distributed(new_model(variant, dtype), dataset, replace(RUN, **SIZES[size], **RATES[dtype]), ranks,
                                         progress=False, checkpoint_path=path, fsdp=fsdp)
-            report[path.name] = [record["loss"] for record in history]
+            report[path.name] = [[record[key] for record in history] for key in ("loss", "grad_norm")]
 
         if ranks.world_size == 2:
+            # ... and in bfloat16
+            for fsdp in (False, True):
+                history = train_distributed(new_model(), dataset, BF16, ranks, progress=False, fsdp=fsdp,
+                                            checkpoint_path=folder / f"bf16 {fsdp}")
+                report[f"bf16 {fsdp}"] = [record["loss"] for record in history]
+
             # 2. gradients averaged by hand are DDP's
             x, y = (torch.stack(c) for c in zip(*[dataset[i + 3 * ranks.rank] for i in range(3)]))
             by_hand, twin = new_model(dtype="float64"), new_model(dtype="float64")
@@ -168,27 +179,27 @@ TOGETHER = """
                         calls.append(1)
                         if name == "stopped" and ranks.rank == 1 and len(calls) == 6:  # the first call is a check before the run
                             signal.raise_signal(signal.SIGINT)
-                    model = new_model(drop_rate=0.2)
+                    model = new_model(drop_rate=0.2, dtype="float64")
                     model.final_norm.register_forward_hook(lambda m, i, o, p=press, c=[]: p(m, i, o, c))
                     report[path.name] = outcome(lambda: train_distributed(
                         model, dataset, cfg, ranks, checkpoint_path=path, fsdp=fsdp, progress=False, val_text=TEXT[:50],
                         tokenizer=LETTERS))
                 report[f"step {fsdp}"] = load_checkpoint(folder / f"stopped {fsdp}").step
                 if ranks.rank == 0:  # what was saved in parts is opened by one process, saved by it, and taken up in parts again
-                    saved, model = load_checkpoint(path), new_model(drop_rate=0.2, seed=9)
+                    shutil.copy(path, folder / f"crossed {fsdp}")
+                    saved, model = load_checkpoint(path), new_model(drop_rate=0.2, dtype="float64", seed=9)
                     optimizer = make_optimizer(model, cfg)
                     saved.restore(model, optimizer)
                     save_checkpoint(path, model, optimizer, step=saved.step, train_config=cfg, history=saved.history)
                 dist.barrier()
-                history = train_distributed(new_model(drop_rate=0.2, seed=7), dataset, cfg, ranks, checkpoint_path=path,
-                                            resume=True, fsdp=fsdp, progress=False, val_text=TEXT[:50], tokenizer=LETTERS)
+                history = train_distributed(new_model(drop_rate=0.2, dtype="float64", seed=7), dataset, cfg, ranks,
+                                            checkpoint_path=path, resume=True, fsdp=fsdp, progress=False,
+                                            val_text=TEXT[:50], tokenizer=LETTERS)
                 report[f"scores {fsdp}"] = [round(record["val_bpb"], 5) for record in history if "val_bpb" in record]
-            # ... and a run in parts goes on from one that was whole
-            if ranks.rank == 0:
-                (folder / "crossed").write_bytes((folder / "unbroken False").read_bytes())
-            dist.barrier()
-            train_distributed(new_model(drop_rate=0.2), dataset, cfg, ranks, checkpoint_path=folder / "crossed", resume=True,
-                              fsdp=True, progress=False)
+            # ... and a run in parts goes on from one that was whole, and the other way round
+            for fsdp in (False, True):
+                train_distributed(new_model(drop_rate=0.2, dtype="float64", seed=7), dataset, cfg, ranks, resume=True,
+                                  checkpoint_path=folder / f"crossed {fsdp}", fsdp=not fsdp, progress=False)
 
             # 5. each rank draws from its own shards
             own = TokenShards(folder / "tokens", LETTERS, 16, 5, rank=ranks.rank, world_size=2)
@@ -220,6 +231,8 @@ TOGETHER = """
                 train(new_model(), dataset, cfg, checkpoint_path=alone, progress=False)
             dist.barrier()
             fails("of one process", checkpoint_path=alone, resume=True)
+            fails("other checkpoint", checkpoint_path=path if ranks.rank == 0 else folder / "none", resume=True)
+            fails("other settings", cfg=replace(cfg, max_lr=[0.1, 0.2][ranks.rank]))
             fails("no folder", checkpoint_path=folder / "none" / "x")
             broken = new_model()
             broken.final_norm.scale.data[0] = torch.inf
@@ -244,6 +257,12 @@ TOGETHER = """
                         raise FileNotFoundError("no such text")
             wrong["elsewhere"] = [outcome(on_rank_1), True, True]
             report["wrong"], report["left"] = wrong, sorted(p.name for p in folder.iterdir() if p.suffix == ".tmp")
+
+    # 7. a program may meet again
+    with process_group(400) as ranks:
+        ones = torch.ones(1)
+        dist.all_reduce(ones)
+        report["second meeting"] = ones.item()
         if ranks.rank == 0:
             (folder / "report.json").write_text(json.dumps(report))
 """
@@ -275,14 +294,14 @@ def of_two(outcome_of):
 
 @pytest.fixture(scope="module")
 def alone():
-    """What one process makes of each case, without the parts: (model, losses)."""
+    """What one process makes of each case, without the parts: (model, losses, lengths of the gradient)."""
     done = {}
 
     def by_one(variant, dtype, size):
         if (variant, dtype, size) not in done:
             model = new_model(variant, dtype)
             history = train(model, new_dataset(), replace(RUN, **SIZES[size], **RATES[dtype]), progress=False)
-            done[variant, dtype, size] = flat(model), [record["loss"] for record in history]
+            done[variant, dtype, size] = flat(model), *([record[key] for record in history] for key in ("loss", "grad_norm"))
         return done[variant, dtype, size]
 
     return by_one
@@ -294,14 +313,31 @@ def test_many_train_what_one_trains(outcome_of, alone, world_size, variant, dtyp
     limit = {"float32": 1e-6, "float64": 1e-12}[dtype]
     name = f"{variant} {dtype} {size} {fsdp}"
     checkpoint = load_checkpoint(folder / name, attention=VARIANTS[variant][0])
-    ours, losses = alone(variant, dtype, size)
+    ours, losses, norms = alone(variant, dtype, size)
     assert checkpoint.step == 20 and checkpoint.history[-1]["ranks"] == world_size
     assert (flat(checkpoint.model) - ours).abs().max() < limit
-    assert report[name] == pytest.approx(losses, rel=limit)
+    assert report[name][0] == pytest.approx(losses, rel=limit) and report[name][1] == pytest.approx(norms, rel=limit)
     assert (ours - flat(new_model(variant, dtype))).abs().max() > 5e-4  # it has learned something
     if fsdp:
         whole = load_checkpoint(folder / name.replace("True", "False"), attention=VARIANTS[variant][0])
         assert (flat(checkpoint.model) - flat(whole.model)).abs().max() < limit
+
+
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_two_train_in_bfloat16_what_one_trains(of_two, fsdp):
+    folder, report = of_two
+    model = new_model()
+    losses = [record["loss"] for record in train(model, new_dataset(), BF16, progress=False)]
+    exact, at_first = new_model(), flat(new_model())
+    train(exact, new_dataset(), replace(BF16, bf16=False), progress=False)
+    two, one, exact = (flat(m) - at_first for m in (load_checkpoint(folder / f"bf16 {fsdp}").model, model, exact))
+    assert report[f"bf16 {fsdp}"] == pytest.approx(losses, rel=1e-4)
+    # Rounded to 8 bits, and the gradients of half a batch otherwise than those of the whole: nearer to it than to float32.
+    assert (two - one).norm() < 0.005 * one.norm() < (two - exact).norm()
+
+
+def test_a_program_may_have_several_groups(outcome_of):
+    assert [outcome_of(world_size)[1]["second meeting"] for world_size in (2, 4)] == [2, 4]
 
 
 def test_gradients_averaged_by_hand_are_those_of_ddp(of_two):
@@ -350,12 +386,24 @@ def test_a_stopped_run_goes_on_to_the_same_bits(of_two, fsdp):
     assert report["scores True"] == report["scores False"]  # scored in parts or whole
 
 
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_a_run_goes_on_in_parts_from_one_that_was_whole_and_back(of_two, fsdp):
+    folder, _ = of_two
+    whole, crossed = (load_checkpoint(folder / f"{name} {fsdp}") for name in ("unbroken", "crossed"))
+    assert crossed.step == 12 and crossed.history[:5] == whole.history[:5] and crossed.model.tok_emb.weight.dtype == torch.float64
+    assert (flat(whole.model) - flat(crossed.model)).abs().max() < 1e-12
+    for name, state in whole.optimizer_state.items():
+        assert all((value - crossed.optimizer_state[name][key]).abs().max() < 1e-12 for key, value in state.items())
+
+
 def test_what_goes_wrong_is_told_once_and_changes_nothing(of_two):
     folder, report = of_two
     words = {"batch of one": ["ValueError", "batch_size", "2", "got 1"], "shards of rank 0": ["ValueError", "rank"],
              "shards of three": ["ValueError", "rank", "3"], "other shape": ["ValueError", "emb_dim"],
-             "other rate": ["ValueError", "max_lr"], "of one process": ["ValueError", "world size 1", "2"],
-             "no folder": ["FileNotFoundError", "none"], "infinite": ["FloatingPointError", "step 0"],
+             "other rate": ["ValueError", "max_lr"], "other checkpoint": ["ValueError", "one step", "{0: 4, 1: 0}"],
+             "other settings": ["ValueError", "max_lr must be the same", "{0: 0.1, 1: 0.2}"],
+             "of one process": ["ValueError", "world size 1", "2"], "no folder": ["FileNotFoundError", "none"],
+             "infinite": ["FloatingPointError", "step 0"],
              "infinite gradient on rank 1": ["FloatingPointError", "step 0", "gradient norm inf"],
              "callback": ["KeyError", "of the caller"], "full": ["OSError", "File too large", "nothing was written"],
              "elsewhere": ["OSError", "rank 1: FileNotFoundError: no such text"]}
@@ -533,37 +581,48 @@ def saved_steps(config):
     return load_checkpoint(checkpoint_of(config)).step if checkpoint_of(config).exists() else 0
 
 
-def train_command(config, *options, processes=2, timeout=120):
-    return torchrun(processes, *options, "-m", "gptbook", "train", config, f"--timeout={timeout}")
+def train_command(config, *options, processes=2, timeout=120, fsdp=False):
+    return torchrun(processes, *options, "-m", "gptbook", "train", config, f"--timeout={timeout}", *["--fsdp"] * fsdp)
 
 
 STEPS = 400  # the last of them are seconds away when the first checkpoint is there
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """(the parameters of a run of two ranks that nothing disturbs, the seconds it took)."""
-    config = run_folder(tmp_path_factory.mktemp("undisturbed"), STEPS)
-    began = time.monotonic()
-    done = run(train_command(config))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("step 2:") == 1 and done.stdout.count("opens it") == 1, "only rank 0 tells"
-    return flat(load_gpt2(config.parent / "out")), time.monotonic() - began
+def undisturbed_in(tmp_path_factory):
+    """(the parameters of a run of two ranks that nothing disturbs, the seconds it took), by whether it is in parts."""
+    found = {}
+
+    def by_way(fsdp):
+        if fsdp not in found:
+            config = run_folder(tmp_path_factory.mktemp("undisturbed"), STEPS)
+            began = time.monotonic()
+            done = run(train_command(config, fsdp=fsdp))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count("step 2:") == 1 and done.stdout.count("opens it") == 1, "only rank 0 tells"
+            found[fsdp] = flat(load_gpt2(config.parent / "out")), time.monotonic() - began
+        return found[fsdp]
+
+    return by_way
+
+
+@pytest.fixture
+def undisturbed(undisturbed_in):
+    return undisturbed_in(False)
 
 
 def same_as(undisturbed, config):
     return torch.equal(flat(load_gpt2(config.parent / "out")), undisturbed[0])
 
 
-def killed_after_a_checkpoint(config, *options):
-    """A run that was started and has saved something, and is killed: its process."""
-    process = start(train_command(config, *options))
+def killed_after_a_checkpoint(config):
+    """Start a run, and kill it when it has saved something."""
+    process = start(train_command(config))
     try:
         until(lambda: saved_steps(config))
     finally:
         kill_everything(config)
     process.communicate()
-    return process
 
 
 def test_torchrun_and_the_command_alone_agree(tmp_path):
@@ -578,9 +637,10 @@ def test_torchrun_and_the_command_alone_agree(tmp_path):
     assert all((model - models[0]).abs().max() < 1e-6 for model in models)
 
 
-def test_a_killed_rank_is_started_again(undisturbed, tmp_path):
-    config, dice = run_folder(tmp_path, STEPS), random.Random()
-    process = start(train_command(config, "--max-restarts=1"))
+@pytest.mark.parametrize("fsdp", [False, pytest.param(True, marks=pytest.mark.slow)])  # in parts it takes a minute
+def test_a_killed_rank_is_started_again(undisturbed_in, fsdp, tmp_path):
+    undisturbed, config, dice = undisturbed_in(fsdp), run_folder(tmp_path, STEPS), random.Random()
+    process = start(train_command(config, "--max-restarts=1", fsdp=fsdp))
     try:
         until(lambda: saved_steps(config))
         workers = workers_of(config)
@@ -693,6 +753,19 @@ def test_ctrl_c_saves_and_stops_each_time(tmp_path):
         before = step
 
 
+def test_without_torchrun_the_ranks_save_and_stop(tmp_path):
+    config = run_folder(tmp_path, 100_000, every=100_000)
+    process = start(train_command(config))
+    try:
+        read_until(process.stdout, rb" [1-9]\d*/100000 ")
+        kill(process.pid)
+        until(lambda: not processes_of(config), 20)
+    finally:
+        _, err = end(process, config)
+    told = re.findall(r"^gptbook: torchrun is gone: stopped after step (\d+) of 100000; saved to .*$", err, flags=re.M)
+    assert told == [str(saved_steps(config))], err
+
+
 def test_a_hung_rank_is_named(tmp_path):
     jobs = []
     try:
@@ -704,8 +777,10 @@ def test_a_hung_rank_is_named(tmp_path):
         stopped = [workers_of(config)[hung] for hung, config, _ in jobs]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
         for hung, _, process in jobs:
             told = read_until(process.stderr, rb"^gptbook: .*\n")
+            assert 9 < time.monotonic() - began < 60
             assert f"rank {hung} of 3 did not answer within 10 s" in told[0].decode() and told.string.count(b"gptbook:") == 1
         for pid in stopped:  # or torchrun would wait half a minute before it kills a process that can't answer
             os.kill(pid, signal.SIGCONT)
@@ -733,13 +808,17 @@ def test_a_rank_that_hangs_for_good_is_ended_by_torchrun(tmp_path):
 def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(tmp_path):
     config = run_folder(tmp_path, 100_000, every=1)
     killed_after_a_checkpoint(config)
-    before = checkpoint_of(config).read_bytes()
+    before, draft = checkpoint_of(config).read_bytes(), checkpoint_of(config).with_name("checkpoint.safetensors.tmp")
     half = str(len(before) // 2048)  # in blocks of 1,024 bytes
-    process = start(["bash", "-c", 'ulimit -f "$1"; shift; exec "$@"', "-", half, *train_command(config)])
-    _, err = end(process, config)
-    told = re.findall(r"^gptbook: .*$", err, flags=re.M)
-    assert process.returncode != 0 and len(told) == 1 and "File too large" in told[0] and "nothing was written" in told[0], err
-    assert checkpoint_of(config).read_bytes() == before and not list(tmp_path.glob("**/*.tmp"))
+    for words, command in (("File too large", ["bash", "-c", 'ulimit -f "$1"; shift; exec "$@"', "-", half]),
+                           ("No space left on device", [])):
+        if not command:
+            draft.symlink_to("/dev/full")
+        process = start([*command, *train_command(config)])
+        _, err = end(process, config)
+        told = re.findall(r"^gptbook: .*$", err, flags=re.M)
+        assert process.returncode != 0 and len(told) == 1 and words in told[0] and "nothing was written" in told[0], err
+        assert checkpoint_of(config).read_bytes() == before and not list(tmp_path.glob("**/*.tmp"))
 
 
 def told_at_the_end(command, word, pattern=rb"^gptbook: .*\n"):
@@ -792,8 +871,48 @@ def test_an_error_between_the_ranks_meetings_ends_all_at_once(what, error, tmp_p
     assert error in told and "did not answer" not in err and "is gone" not in err and kind + ": " not in err
 
 
-# Each command line is a meeting of its own: `process_group` keeps what one restart of torchrun leaves on the notice board
-# from the next, so that a program may meet several times if it counts them.
+# Rank 0 never comes to the meeting; the others begin to wait together.
+ABSENT = """
+    import os, sys, time
+    from pathlib import Path
+    from gptbook import cli, distributed
+
+    distributed._LEAST_SECONDS, rank = 2.0, int(os.environ["RANK"])
+    Path(sys.argv[1]).with_name(f"has begun {rank}").touch()
+    while rank == 0 or len(list(Path(sys.argv[1]).parent.glob("has begun *"))) < 3:
+        time.sleep(0.01)
+    sys.exit(cli.main(["train", sys.argv[1], "--timeout=1"]))
+"""
+
+
+def test_a_rank_that_does_not_come_is_named(tmp_path):
+    config = run_folder(tmp_path)
+    (tmp_path / "absent.py").write_text(textwrap.dedent(ABSENT))
+    told, err = told_at_the_end(torchrun(3, tmp_path / "absent.py", config), config)
+    assert "rank 0 of 3 did not come within 2 s" in told and "gptbook: " not in err
+
+
+SLOW = """
+    import time
+    import torch
+    import torch.distributed as dist
+    from gptbook.distributed import process_group
+
+    with process_group(3) as ranks:
+        dist.barrier()
+        time.sleep(4.5 * ranks.rank)  # comes back while the other looks who is there
+        dist.all_reduce(torch.zeros(1))
+"""
+
+
+def test_a_slow_rank_is_named(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(textwrap.dedent(SLOW))
+    told, err = told_at_the_end(torchrun(2, script), script, rb"^(\w*: |\[rank\d\]: )*TimeoutError: .*\n")
+    assert "rank 1 of 2 kept the others waiting for longer than 3 s" in told and "[rank1]: " not in told + err
+
+
+# Each command line is a meeting of its own.
 REFUSED = """
     import io, json, os, sys
     from contextlib import redirect_stderr
@@ -801,7 +920,6 @@ REFUSED = """
     from gptbook import cli
 
     for n, arguments in enumerate(json.loads(Path(sys.argv[1]).read_text())):
-        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(n)
         with redirect_stderr(io.StringIO()) as err:
             try:
                 status = cli.main(arguments)
@@ -880,6 +998,10 @@ def test_ranks_that_do_not_meet_are_told(monkeypatch):
         monkeypatch.setenv("MASTER_PORT", str(port))
         with pytest.raises(OSError, match=f"rank 0 did not meet the others at 127.0.0.1:{port}"), process_group(3):
             pass
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match='graphics cards, 1, got 2; CUDA_VISIBLE_DEVICES="" .* CPU'), process_group():
+        pass
 
 
 @pytest.mark.parametrize("changes, line, words", [
@@ -914,9 +1036,24 @@ def test_the_benchmark_counts_what_the_formula_says(tmp_path):
     done = run([sys.executable, "benchmarks/scaling.py", "--size", "tiny", "--batch", "4", "--rounds", "1", "--steps", "2",
                 "--threads", "2", "--out", out])
     assert done.returncode == 0, done.stderr
-    for record in (json.loads(out.read_text()), json.loads((ROOT / "benchmarks" / "results" / "scaling.json").read_text())):
+    stored = json.loads((ROOT / "benchmarks" / "results" / "scaling.json").read_text())
+    for record in (json.loads(out.read_text()), stored):
         sent = record["bytes_per_step"]
         assert sent["formula"] == all_reduce_bytes(4 * record["parameters"], 2) == 4 * record["parameters"]
         # More may be counted, since others use the loopback too; outside Linux nothing is.
         assert sent["counted"] is None or sent["counted"] >= sent["formula"]
         assert set(record["seconds_per_step"]) == {"one", "ddp", "after", "silent"}
+        assert set(record["tokens_per_s"]) == {"one", "ddp"}
+    assert stored["bytes_per_step"]["counted"] < 1.1 * stored["bytes_per_step"]["formula"]
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--processes", "1"], ["--processes", "2", "got 1"]), (["--processes", "9"], ["--batch", "9", "got 8"]),
+    (["--processes", "3"], ["--processes", "graphics cards, 2", 'CUDA_VISIBLE_DEVICES=""'])])
+def test_the_benchmark_checks_its_arguments_before_it_starts(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scaling.py", *arguments])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(ROOT / "benchmarks" / "scaling.py"), run_name="__main__")
+    err = capsys.readouterr().err
+    assert not [word for word in words if word not in err], err

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from gptbook import (
     END_OF_TEXT, TRAIN_NOVELS, VALIDATION_NOVEL, GPTDatasetV1, GPTModel, TokenShards, TrainConfig, austen_tokenizer, cli,
     gpt2_tokenizer, join_lines, load_novel, prepare_shards, stream_text, train, write_token_file)
+from gptbook.distributed import _LONGEST_RUN
 
 AUSTEN = ROOT / "gptbook" / "data" / "austen"
 NOVELS = [AUSTEN / f"{name}.txt" for name in (*TRAIN_NOVELS, VALIDATION_NOVEL)]
@@ -98,12 +99,13 @@ def test_what_is_no_utf8_is_named_with_its_byte(scratch, before, block_bytes, wr
 
 
 @pytest.mark.parametrize("run", ["a", " ", "達", "\n", "x1", ". "])
-def test_a_text_without_a_cut_is_whole_up_to_a_million_characters_and_then_refused(tmp_path, run):
+def test_a_text_without_a_cut_is_whole_up_to_half_a_million_characters_and_then_refused(tmp_path, run):
     path, tokenizer = tmp_path / "run.txt", gpt2_tokenizer()
-    text = "Anne " + run * 40_000 + " Anne"
-    path.write_bytes(text.encode("utf-8"))
-    ids = [i for piece, _ in stream_text(path, block_bytes=4096) for i in encode(piece, tokenizer)]
-    assert ids == encode(join_lines(text), tokenizer)
+    for characters, block_bytes in ((40_000, 4096), (_LONGEST_RUN - 10, 2**18)):
+        text = "Anne " + run * (characters // len(run)) + " Anne"
+        path.write_bytes(text.encode("utf-8"))
+        ids = [i for piece, _ in stream_text(path, block_bytes=block_bytes) for i in encode(piece, tokenizer)]
+        assert ids == encode(join_lines(text), tokenizer)
     path.write_bytes(("Anne " + run * 2_000_000).encode("utf-8"))
     if run == ". ":  # a cut every two characters
         assert sum(len(piece) for piece, _ in stream_text(path)) == 4_000_005
@@ -153,7 +155,7 @@ def test_stopped_after_any_shard_a_run_ends_with_the_same_bytes(texts, shard_tok
                 raise KeyboardInterrupt
             rename(old, new)
 
-        for _ in range(len(ids) + 3):
+        for _ in range(2 * len(ids) + 20):  # stopped after its first shard, before the index has it, a run has come no further
             left = chance.randint(2, 6)
             try:
                 os.replace = stops
@@ -324,6 +326,21 @@ def test_a_text_that_changes_while_it_is_read_is_noticed(tmp_path, monkeypatch):
         prepare_shards([text], tmp_path / "tokens", austen_tokenizer(), shard_tokens=10**6)
 
 
+def test_a_start_that_came_to_no_shard_does_not_bind_the_folder(tmp_path, capsys):
+    text, out = tmp_path / "text.txt", tmp_path / "tokens"
+    arguments = ["prepare", str(text), "--out", str(out), "--tokenizer", "austen", "--shard-tokens"]
+    text.write_bytes(b"Anne was kind. " * 3000 + b"na\xefve")
+    for shard_tokens in (10**15, 10**20):  # what memory does not hold, and what it could never
+        assert cli.main([*arguments, str(shard_tokens)]) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("gptbook: shard_tokens must be what memory holds") and err.count("\n") == 1 and str(shard_tokens) in err
+        assert not out.exists()
+    assert cli.main([*arguments, "1000000"]) == 1 and "no UTF-8" in capsys.readouterr().err
+    text.write_bytes(b"Anne was kind. " * 3000 + "naïve".encode())
+    assert cli.main([*arguments, "5000"]) == 0
+    assert np.concatenate(shards(out)).tolist() == whole([text], austen_tokenizer())
+
+
 def test_the_byte_of_a_wrong_character_far_into_a_file(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_bytes("naïve ".encode() * 500_000 + b"\xff tail")
@@ -384,6 +401,23 @@ def test_the_ranks_parts_are_the_whole(tmp_path, world_size):
     counts = [len(part.token_ids.parts) for part in parts]
     assert sum(counts) == n and max(counts) - min(counts) <= 1
     assert [part.largest_id() for part in parts] == [int(part.token_ids[:].max()) for part in parts]
+
+
+def test_ranks_with_too_unequal_shards_are_refused(tmp_path):
+    texts, _ = small_folder(tmp_path)
+    tokenizer = austen_tokenizer()
+    n = len(whole(texts, tokenizer))
+    most = n * 3 // 4
+    for name, shard_tokens in (("thirds", n // 3 + 1), ("most", most)):
+        prepare_shards(texts, tmp_path / name, tokenizer, shard_tokens=shard_tokens)
+    for rank in range(2):  # of three shards the second rank has two, and no more than twice the tokens
+        TokenShards(tmp_path / "thirds", tokenizer, 8, 8, rank=rank, world_size=2)
+        with pytest.raises(ValueError, match=f"one of 2 ranks would have {most} tokens and another {n - most}, .* about {n // 8}$"):
+            TokenShards(tmp_path / "most", tokenizer, 8, 8, rank=rank, world_size=2)
+    TokenShards(tmp_path / "most", tokenizer, 8, 8)
+    prepare_shards(texts, tmp_path / "anew", tokenizer, shard_tokens=n // 8)
+    sizes = [len(TokenShards(tmp_path / "anew", tokenizer, 8, 8, rank=rank, world_size=2).token_ids) for rank in range(2)]
+    assert max(sizes) < 1.3 * min(sizes)
 
 
 def test_training_from_shards_is_training_from_the_text(tmp_path):

@@ -135,6 +135,30 @@ def test_train_writes_a_model_that_opens(tmp_path):
     assert about["training_bytes"] == len("Anne was tenderness itself, and she had the full worth of it. " * 20)
 
 
+def test_a_run_that_nobody_reads_trains_to_its_end(tmp_path):
+    config = run_folder(tmp_path, 40)
+    done = subprocess.run(f"'{sys.executable}' -m gptbook train '{config}' | head -c 1; exit ${{PIPESTATUS[0]}}",
+                          shell=True, executable="/bin/bash", capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_checkpoint(tmp_path / "out" / "checkpoint.safetensors").step == 40 and load_gpt2(tmp_path / "out")
+
+
+def test_the_record_of_a_run_is_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys):
+    config, rename = run_folder(tmp_path), os.replace
+    assert cli.main(["train", str(config)]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def full(old, new):
+        if Path(new).name == "training.json":
+            raise OSError(28, "No space left on device")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert cli.main(["train", str(config)]) == 1
+    assert "training.json" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     whole, broken = run_folder(tmp_path / "whole", 40), run_folder(tmp_path / "broken", 40)
     assert gptbook("train", whole).returncode == 0

@@ -111,7 +111,7 @@ def live_notebook():
         cell.outputs, cell.execution_count = [], None
     title = nbformat.v4.new_markdown_cell("# The cells with widgets")
     notebook = nbformat.v4.new_notebook(cells=[title, *imports, first, *needed], metadata={"kernelspec": chapter.metadata.kernelspec})
-    assert len(imports) == 2 and len(needed) == 4
+    assert len(imports) == 2 and len(needed) == 6
     return notebook
 
 
@@ -153,6 +153,9 @@ def test_widgets_ask_the_live_model(browser, lab):
     becomes(attention, "Layer 1, head 0: ")
     assert page.locator(".jp-Cell.jp-mod-active").first.evaluate("e => [...e.parentNode.children].indexOf(e)") == active
 
+    text.fill("$$$$")
+    text.press("Enter")
+    attention.locator("rect.hue").nth(9).wait_for(state="attached")
     lens.locator(".widget-text input").fill("I")
     lens.locator(".widget-text input").press("Enter")
     becomes(lens, "of 1 tokens")
@@ -162,5 +165,7 @@ def test_widgets_ask_the_live_model(browser, lab):
     becomes(following, "tokens can be drawn")
     page.wait_for_function("([e, before]) => e.textContent !== before",
                            arg=[following.locator(".jp-OutputArea").first.element_handle(), before])
-    assert following.locator("output").first.text_content() == "0.85"
+    assert following.locator(".at").first.text_content() == "0.85"
+    # What stands between two dollars is no formula, and by now it would have been set as one.
+    assert attention.locator(".said").text_content().startswith("Layer 0, head 3: “$” (3) attends most to “$” (")
     page.close()

@@ -285,8 +285,12 @@ def test_the_switch_and_the_drawers_work_by_keyboard(browser, site):
     page.context.close()
 
 
-def test_nobody_is_moved_about_who_asks_for_stillness(browser, site):
-    page = open_page(browser, site / "chapters" / "04_kv_cache.html")
+@pytest.mark.parametrize("name", ["04_kv_cache", "14_exploring"])
+def test_nobody_is_moved_about_who_asks_for_stillness(browser, site, name):
+    page = open_page(browser, site / "chapters" / f"{name}.html")
+    for knob in page.locator("[name=top_p]").all():  # the bars of a drawing go with it
+        knob.focus()
+        page.keyboard.press("ArrowLeft")
     moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter(e => {
         const s = getComputedStyle(e), longest = times => Math.max(...times.split(",").map(parseFloat));
         return longest(s.transitionDuration) > 0.01 || longest(s.animationDuration) > 0.01 || s.scrollBehavior === "smooth";
@@ -297,6 +301,22 @@ def test_nobody_is_moved_about_who_asks_for_stillness(browser, site):
     page.context.close()
     assert not moving, moving[:5]
     assert not fading, fading[:5]
+
+
+def test_the_drawings_of_chapter_14_answer(browser, site):
+    notebook = next(path for path in NOTEBOOKS if path.stem == "14_exploring")
+    stored = [output.data["text/html"] for cell in cells(notebook, "code") for output in cell.outputs
+              if 'class="gv' in output.get("data", {}).get("text/html", "")]
+    page = open_page(browser, site / "chapters" / "14_exploring.html")
+    assert page.locator("form.gv").count() == len(stored) > 3
+    assert not page.locator(".gv [hidden], .gv [disabled]").count(), "the script has not run"
+    for control, key in (("[type=radio]", "ArrowRight"), ("[name=row]", "ArrowLeft"), ("[name=top_p]", "ArrowLeft")):
+        drawing = page.locator("form.gv", has=page.locator(control)).first
+        before = drawing.locator(".said").text_content()
+        drawing.locator(control).first.focus()
+        page.keyboard.press(key)
+        assert drawing.locator(".said").text_content() != before, f"{control} does nothing"
+    page.context.close()
 
 
 @each_chapter
@@ -402,9 +422,12 @@ def test_edit_and_run_appear_where_a_repository_is_named(path, parsed):
     assert links["Edit this page"] == f"{REPOSITORY}/edit/main/chapters/text/{path.stem}.md" and chapters.twin_of(path).exists()
     assert links["Run on Binder"] == ("https://mybinder.org/v2/git/https%3A%2F%2Fexample.org%2Fowner%2Fbook/HEAD"
                                       f"?urlpath=lab/tree/chapters/{path.name}")
-    at_github = site_reference.elsewhere("https://github.com/owner/book/", f"chapters/{path.stem}")
+    at_github = site_reference.elsewhere("https://github.com/owner/book.git", f"chapters/{path.stem}", True)
     assert at_github[1][1].startswith("https://mybinder.org/v2/gh/owner/book/HEAD?")
-    assert site_reference.elsewhere("", f"chapters/{path.stem}") == []
+    assert at_github[2] == ("Run in Colab", f"https://colab.research.google.com/github/owner/book/blob/main/chapters/{path.name}")
+    assert site_reference.elsewhere("https://github.com/owner/book", f"chapters/{path.stem}", False) == at_github[:2]
+    assert "Run in Colab" not in links
+    assert site_reference.elsewhere("", f"chapters/{path.stem}", True) == []
 
 
 def test_every_reference_has_a_title_and_an_address(parsed):

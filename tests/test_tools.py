@@ -1,6 +1,7 @@
 """tools/chapters.py on a small project of two chapters: what its commands write, and in which order."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ import chapters
 import jupytext
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, cells, each_chapter
+from IPython.core.interactiveshell import InteractiveShell
 
 FORMATS = "chapters///ipynb,chapters/text///md:myst"
 
@@ -32,6 +34,7 @@ def project(tmp_path, monkeypatch):
     """Chapters 01 and 02, never run, in a folder that tools/chapters.py takes for the project."""
     for folder in ("chapters/text", "gptbook"):
         (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "_config.yml", tmp_path)
     (tmp_path / "gptbook" / "__init__.py").touch()  # a package, so that the kernel finds it before the real one
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
     monkeypatch.setattr(chapters, "CHAPTERS", tmp_path / "chapters")
@@ -95,6 +98,57 @@ def test_export_writes_every_module_and_runs_nothing(project):
     assert "def double" in (project / "gptbook/one.py").read_text()
     assert re.search(r"^three = 3$", (project / "gptbook/two.py").read_text(), flags=re.M)
     assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.fixture
+def published(project):
+    """A function that writes an address into the project's _config.yml."""
+    def write(url):
+        config = project / "_config.yml"
+        config.write_text(re.sub(r'(repository_url: )".*"', rf'\1"{url}"', config.read_text("utf-8")), "utf-8")
+    write("")
+    return write
+
+
+def test_colab_gets_a_cell_that_does_nothing_elsewhere(project, published):
+    path = project / "chapters/01_one.ipynb"
+    chapters.main("run", "01")
+    without, module = path.read_bytes(), (project / "gptbook/one.py").read_bytes()
+
+    published("https://github.com/owner/book")
+    chapters.main("colab", "01")
+    nb = nbformat.read(path, as_version=4)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    assert code[0].id == "colab" and "    %pip install --quiet git+https://github.com/owner/book" in code[0].source.split("\n")
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    assert code[-1].outputs[0].execution_count == 4 and code[-1].outputs[0]["data"]["text/plain"] == "42"
+    with_cell = path.read_bytes()
+    chapters.main("colab", "01")
+    assert path.read_bytes() == with_cell
+    chapters.main("from-text", "01")  # runs the cell: this is not Colab, and nothing is installed or printed
+    assert nbformat.read(path, as_version=4).cells == nb.cells and (project / "gptbook/one.py").read_bytes() == module
+
+    published("https://example.org/owner/book")
+    chapters.main("colab", "01")
+    assert nbformat.read(path, as_version=4).cells == nbformat.reads(without.decode(), as_version=4).cells
+
+
+def test_in_colab_the_cell_installs_the_package(project, published, monkeypatch):
+    published("https://github.com/owner/book")
+    shell = InteractiveShell()
+    asked = []
+    shell.register_magic_function(asked.append, magic_name="pip")
+    shell.run_cell(chapters.colab_source()).raise_error()
+    assert asked == []
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    shell.run_cell(chapters.colab_source()).raise_error()
+    assert asked == ["install --quiet git+https://github.com/owner/book"]
+
+
+@each_chapter
+def test_the_stored_chapters_have_that_cell_if_the_book_is_published(path):
+    found = [cell.source for cell in cells(path, "code") if "google.colab" in cell.source]
+    assert found == [source for source in [chapters.colab_source()] if source]
 
 
 @pytest.mark.parametrize("arguments", [(), ("rune",), ("--help",)])

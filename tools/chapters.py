@@ -3,8 +3,10 @@
     python tools/chapters.py run [NN ...]         execute in place, then pair and export
     python tools/chapters.py from-text [NN ...]   first make the notebooks anew from their edited twins
     python tools/chapters.py export               write gptbook/*.py from the notebooks
+    python tools/chapters.py colab [NN ...]       give the notebooks the cell that Colab needs, if _config.yml has an address on GitHub
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -34,12 +36,39 @@ def twin_text(path):
     return jupytext.writes(jupytext.read(path), "md:myst")
 
 
+def colab_source():
+    """The cell that installs the package where Colab has opened a notebook of the published book alone, None for a book that is not."""
+    url = re.search(r'^    repository_url: "(.*)"$', (ROOT / "_config.yml").read_text("utf-8"), flags=re.M)[1].rstrip("/").removesuffix(".git")
+    if not url.startswith("https://github.com/"):  # Colab opens notebooks from nowhere else
+        return None
+    return f'import sys\n\nif "google.colab" in sys.modules:  # elsewhere this cell does nothing\n    %pip install --quiet git+{url}'
+
+
+def set_colab_cell(path):
+    """Make that cell the first of the notebook's code, or remove it; the outputs of the others stay."""
+    nb = nbformat.read(path, as_version=4)
+    nb.cells = [cell for cell in nb.cells if cell.id != "colab"]
+    if source := colab_source():
+        first = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == "code")
+        nb.cells.insert(first, nbformat.v4.new_code_cell(source, id="colab", metadata={"tags": ["remove-cell"]}))
+    for count, cell in enumerate((cell for cell in nb.cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+    nbformat.write(nb, path)
+    twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+
+
 def read_twin(text_path):
     """A notebook without outputs, made from its twin; its cells get short, stable ids."""
     nb = jupytext.read(text_path)
     nb.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     nb.metadata.setdefault("jupytext", {})["formats"] = "chapters///ipynb,chapters/text///md:myst"
-    for i, cell in enumerate(nb.cells):
+    colab = [cell for cell in nb.cells if cell.source == colab_source()]
+    for cell in colab:
+        cell["id"] = "colab"
+    for i, cell in enumerate(cell for cell in nb.cells if cell not in colab):
         cell["id"] = f"cell-{i:03d}"
     return nb
 
@@ -74,11 +103,13 @@ def main(command, *numbers):
             export([path], ROOT / "gptbook")
             print(f"{path.name}: {execute(path):.0f} s", flush=True)
             twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+        if command == "colab":
+            set_colab_cell(path)
     if command == "export":
         export(paths, ROOT / "gptbook")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in ("run", "from-text", "export"):
+    if len(sys.argv) < 2 or sys.argv[1] not in ("run", "from-text", "export", "colab"):
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -178,21 +178,25 @@ def add_links(app, doctree, docname):
     up = app.builder.get_relative_uri(docname, PAGE)
     items = [f'<a href="{up}#gptbook.{module}">Reference of <code>gptbook.{module}</code></a>',
              f'<a href="../_sources/{docname}.ipynb" download>Download this notebook</a>']
-    items += [f'<a href="{uri}">{text}</a>' for text, uri in elsewhere(app.config.repository_url, docname)]
+    prepared = "google.colab" in Path(app.env.doc2path(docname)).read_text("utf-8")  # by `tools/chapters.py colab`
+    items += [f'<a href="{uri}">{text}</a>' for text, uri in elsewhere(app.config.repository_url, docname, prepared)]
     lines = "".join(f"<li>{item}</li>" for item in items)
     title = next(doctree.findall(nodes.title))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", f'<ul class="chapter-links">{lines}</ul>', format="html"))
 
 
-def elsewhere(repository, docname):
-    """[(text, address)] of where a chapter of a published repository can be changed and run."""
+def elsewhere(repository, docname, prepared):
+    """[(text, address)] of where a chapter of a published repository can be changed and run; in Colab, if it is prepared for that."""
     if not repository:
         return []
-    url, name = repository.rstrip("/"), docname.split("/")[-1]
+    url, name = repository.rstrip("/").removesuffix(".git"), docname.split("/")[-1]
     github = urlsplit(url).netloc == "github.com"
     place = "gh/" + urlsplit(url).path.strip("/") if github else "git/" + quote(url, safe="")
-    return [("Edit this page", f"{url}/edit/main/chapters/text/{name}.md"),
-            ("Run on Binder", f"https://mybinder.org/v2/{place}/HEAD?urlpath=lab/tree/{docname}.ipynb")]
+    found = [("Edit this page", f"{url}/edit/main/chapters/text/{name}.md"),
+             ("Run on Binder", f"https://mybinder.org/v2/{place}/HEAD?urlpath=lab/tree/{docname}.ipynb")]
+    if github and prepared:
+        found += [("Run in Colab", f"https://colab.research.google.com/github{urlsplit(url).path}/blob/main/{docname}.ipynb")]
+    return found
 
 
 def take_address_from_environment(app, config):

@@ -64,7 +64,9 @@ def _kind(value):
 
 
 def _short(value):
-    text = repr(value).replace("\n", " ")
+    if isinstance(value, torch.nn.Module):
+        return f"<{type(value).__name__}>"
+    text = " ".join(repr(value).split())
     if isinstance(value, float) and not value.is_integer() and len(text) > 9:
         text = f"{value:.6g}"  # its last digits differ between processors, and tell nothing
     shape = getattr(value, "shape", None)

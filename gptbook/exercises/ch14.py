@@ -21,13 +21,17 @@ def _model():
     return model
 
 
-def _touched(model, before):
-    """Raise unless the model has the weights that it had and no hook."""
+def _touched(model, before, ids, plain):
+    """Raise unless the model has the weights that it had and no hook, and gives these logits for ids."""
     if any(not torch.equal(a, b) for a, b in zip(before, model.parameters())):
         raise Hint("Afterwards the model has other weights than before. Look at it, or change what flows through it, and leave "
                    "its weights alone.")
     if any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()):
         raise Hint("A hook still hangs on the model. Keep what register_forward_hook returns and call its remove(), in a finally.")
+    with torch.no_grad():
+        if not torch.allclose(model(ids), plain):
+            raise Hint("Afterwards the model gives other logits than before, though no hook is left and its weights are the same. "
+                       "If you put something in the place of a method or a layer, it is still there; a hook can be removed.")
 
 
 @exercise("14.1")
@@ -99,7 +103,7 @@ def _(answer):
         no_attention = model(ids)
         handle.remove()
     got = call(answer, model, 1, ids).detach()
-    _touched(model, before)
+    _touched(model, before, ids, plain)
     if got.shape == right.shape and not torch.allclose(got, right):
         if torch.allclose(got, plain):
             raise Hint("The logits are those of the whole model. A forward hook changes the output by returning another.")
@@ -113,8 +117,11 @@ def _(answer):
         answer(model, 1, torch.tensor([[99]]))
     except Exception:
         pass
+    else:
+        raise Hint("With a token that the model refuses, your function returned as if nothing had happened. Let the exception "
+                   "pass: a finally without an except does its work and lets it.")
     try:
-        _touched(model, before)
+        _touched(model, before, ids, plain)
     except Hint as hint:
         raise Hint("With a token that the model refuses, the call raises, as it should, and something is left behind. "
                    + str(hint)) from None
@@ -128,7 +135,7 @@ def _(answer):
     handles = [part.register_forward_hook(lambda module, args, out: parts.append(out[0, -1]))
                for block in model.blocks for part in (block.att, block.ff)]
     with torch.no_grad():
-        logit = model(ids)[0, -1, token]
+        plain = model(ids)
         for handle in handles:
             handle.remove()
         parts = torch.stack([model.tok_emb(ids)[0, -1] + model.pos_emb.weight[3], *parts])
@@ -138,8 +145,8 @@ def _(answer):
         rest = model.final_norm.shift @ model.tok_emb.weight[token]
         alone = model.final_norm(parts) @ model.tok_emb.weight[token]
         unscaled = parts @ model.tok_emb.weight[token]
-    got = call(answer, model, ids, token).detach()
-    _touched(model, before)
+    got, logit = call(answer, model, ids, token).detach(), plain[0, -1, token]
+    _touched(model, before, ids, plain)
     if got.shape != right.shape:
         raise Hint(f"Return one number for each writer: the embeddings, then attention and feed-forward of each of the 3 layers, "
                    f"shape (7,); yours has {tuple(got.shape)}.")

@@ -38,6 +38,21 @@ def _left_behind(model, layer, ids):
     return logits
 
 
+def _replaced(model, layer, ids):
+    model.blocks[layer].ff.forward = torch.zeros_like
+    return model(ids)
+
+
+def _swallowed(model, layer, ids):
+    handle = model.blocks[layer].ff.register_forward_hook(lambda module, args, out: torch.zeros_like(out))
+    try:
+        return model(ids)
+    except ValueError:
+        return None
+    finally:
+        handle.remove()
+
+
 def _same(ids):
     return (ids[:, None] == ids) & torch.ones(len(ids), len(ids)).bool().tril(-1)
 
@@ -109,7 +124,9 @@ WRONG = {
         (_no_block, "the whole block"),
         (lambda model, layer, ids: _silenced(model, ids, model.blocks[layer].att), "silenced the attention"),
         (lambda model, layer, ids: _silenced(model, ids, model.blocks[layer].ff, remove=False), "A hook still hangs"),
-        (_left_behind, "a token that the model refuses"),
+        (_replaced, "put something in the place of a method"),
+        (_left_behind, "something is left behind"),
+        (_swallowed, "Let the exception pass"),
     ],
     "14.4": [
         (_each_alone, "normalised each part by itself"),
