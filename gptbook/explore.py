@@ -317,7 +317,7 @@ def lens_view(lens: Tensor, input_ids: Tensor, tokenizer: tiktoken.Encoding) -> 
     agree = [int((logits[n].argmax(-1) == logits[-1].argmax(-1)).sum()) for n in range(N - 1)]
     said = (f"The last layer's choice is there already at so many of {T} tokens: "
             + ", ".join(f"after {n} layer{'s' * (n != 1)} at {a}" for n, a in enumerate(agree)) + "."
-            if agree else "There is nothing before it to compare it with.")
+            if agree else "There is one layer's answer only, and nothing to compare it with.")
     rows = ""
     for t, token in enumerate(tokens):
         drawn = "".join(f'<td class="tint" style="--p:{tint}">{html.escape(text)}</td>'

@@ -54,7 +54,7 @@ def _expand(q: Tensor, c: Tensor, k_up: Tensor, v_up: Tensor, dropout_p: float) 
 
 
 def _absorb(q: Tensor, c: Tensor, k_up: Tensor, v_up: Tensor, dropout_p: float) -> Tensor:
-    """latent_attention with k_up on the side of the queries and v_up behind the sum.
+    """latent_attention with k_up on the side of the queries and v_up after the sum.
 
     q . (k_up c) = (k_up^T q) . c: all heads ask the latents themselves, multi-query attention with one head of
     width r + R. Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1.2.
@@ -71,9 +71,9 @@ def latent_attention(q: Tensor, c: Tensor, k_up: Tensor, v_up: Tensor, dropout_p
                      absorb: bool | None = None) -> Tensor:
     """Causal attention to keys k_up c and values v_up c.
 
-    q (B, H, T, D + R); c (B, S, r + R): latents, and behind them R numbers of each key that all heads share;
+    q (B, H, T, D + R); c (B, S, r + R): latents, and after them R numbers of each key that all heads share;
     k_up, v_up (H, D, r). The queries are the last T of the S positions. Returns (B, H, T, D).
-    absorb: False makes the keys and values of every position; True takes k_up to the queries instead and v_up behind
+    absorb: False makes the keys and values of every position; True takes k_up to the queries instead and v_up after
     the sum; None takes what multiplies less: for one head T r D + T S r (absorbing) against S r D + T S D.
     Raises TypeError or ValueError for anything else.
     """

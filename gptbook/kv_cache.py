@@ -40,7 +40,7 @@ class KVCache:
     """Keys and values of one layer, with room for max_length positions allocated once.
 
     keys, values: (B, H, max_length, D) of a floating-point dtype, PyTorch's default one where None.
-    length: how many positions are filled; what lies behind them is ignored, so setting it back to an
+    length: how many positions are filled; what lies after them is ignored, so setting it back to an
     earlier value takes the last positions back. For inference: no gradient flows into what is cached.
     Raises TypeError or ValueError for sizes that are not positive integers, other dtypes and absent devices.
     """

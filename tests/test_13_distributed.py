@@ -759,7 +759,7 @@ def test_without_torchrun_the_ranks_save_and_stop(tmp_path):
     try:
         read_until(process.stdout, rb" [1-9]\d*/100000 ")
         kill(process.pid)
-        until(lambda: not processes_of(config), 20)
+        until(lambda: not processes_of(config), 60)
     finally:
         _, err = end(process, config)
     told = re.findall(r"^gptbook: torchrun is gone: stopped after step (\d+) of 100000; saved to .*$", err, flags=re.M)
@@ -775,12 +775,12 @@ def test_a_hung_rank_is_named(tmp_path):
         for hung, config, _ in jobs:
             until(lambda: saved_steps(config))
         stopped = [workers_of(config)[hung] for hung, config, _ in jobs]
+        began = time.monotonic()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
         for hung, _, process in jobs:
             told = read_until(process.stderr, rb"^gptbook: .*\n")
-            assert 9 < time.monotonic() - began < 60
+            assert 19 < time.monotonic() - began < 90  # the limit, and ten seconds to answer
             assert f"rank {hung} of 3 did not answer within 10 s" in told[0].decode() and told.string.count(b"gptbook:") == 1
         for pid in stopped:  # or torchrun would wait half a minute before it kills a process that can't answer
             os.kill(pid, signal.SIGCONT)
@@ -877,7 +877,7 @@ ABSENT = """
     from pathlib import Path
     from gptbook import cli, distributed
 
-    distributed._LEAST_SECONDS, rank = 2.0, int(os.environ["RANK"])
+    distributed._LEAST_SECONDS, rank = 8.0, int(os.environ["RANK"])
     Path(sys.argv[1]).with_name(f"has begun {rank}").touch()
     while rank == 0 or len(list(Path(sys.argv[1]).parent.glob("has begun *"))) < 3:
         time.sleep(0.01)
@@ -889,7 +889,7 @@ def test_a_rank_that_does_not_come_is_named(tmp_path):
     config = run_folder(tmp_path)
     (tmp_path / "absent.py").write_text(textwrap.dedent(ABSENT))
     told, err = told_at_the_end(torchrun(3, tmp_path / "absent.py", config), config)
-    assert "rank 0 of 3 did not come within 2 s" in told and "gptbook: " not in err
+    assert "rank 0 of 3 did not come within 8 s" in told and "gptbook: " not in err
 
 
 SLOW = """
@@ -898,9 +898,9 @@ SLOW = """
     import torch.distributed as dist
     from gptbook.distributed import process_group
 
-    with process_group(3) as ranks:
+    with process_group(8) as ranks:
         dist.barrier()
-        time.sleep(4.5 * ranks.rank)  # comes back while the other looks who is there
+        time.sleep(12 * ranks.rank)  # comes back while the other looks who is there
         dist.all_reduce(torch.zeros(1))
 """
 
@@ -909,7 +909,7 @@ def test_a_slow_rank_is_named(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(textwrap.dedent(SLOW))
     told, err = told_at_the_end(torchrun(2, script), script, rb"^(\w*: |\[rank\d\]: )*TimeoutError: .*\n")
-    assert "rank 1 of 2 kept the others waiting for longer than 3 s" in told and "[rank1]: " not in told + err
+    assert "rank 1 of 2 kept the others waiting for longer than 8 s" in told and "[rank1]: " not in told + err
 
 
 # Each command line is a meeting of its own.

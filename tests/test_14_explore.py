@@ -631,7 +631,7 @@ def test_the_lens_ranks_by_logits():
     far, tokens = torch.tensor([0.0, -150.0, -200.0]), torch.tensor([0, 2, 1])
     view = lens_view(far.expand(1, 3, 3), tokens, SMALL)  # two have the probability 0
     assert '"the rank of the true token":[["3",33],["2",50],["",0]]' in view.html
-    assert view.text == "There is nothing before it to compare it with."
+    assert view.text == "There is one layer's answer only, and nothing to compare it with."
     for near in (torch.tensor([0.0, 1e-8, -1.0]), torch.tensor([5.0, 5 + 1e-9, 4], dtype=torch.float64)):  # two have the same
         view = lens_view(torch.stack([near, near[[1, 0, 2]]])[:, None], tokens[:1], SMALL)
         assert re.findall(r'class="tint" style="--p:42">([^<]*)</td>', view.html) == ["&lt;/ 0.42", "&lt;b&gt; 0.42"]

@@ -155,7 +155,7 @@ def test_widgets_ask_the_live_model(browser, lab):
 
     text.fill("$$$$")
     text.press("Enter")
-    attention.locator("rect.hue").nth(9).wait_for(state="attached")
+    becomes(attention, "attends most to “$”")
     lens.locator(".widget-text input").fill("I")
     lens.locator(".widget-text input").press("Enter")
     becomes(lens, "of 1 tokens")

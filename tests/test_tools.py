@@ -119,7 +119,7 @@ def test_colab_gets_a_cell_that_does_nothing_elsewhere(project, published):
     chapters.main("colab", "01")
     nb = nbformat.read(path, as_version=4)
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
-    assert code[0].id == "colab" and "    %pip install --quiet git+https://github.com/owner/book" in code[0].source.split("\n")
+    assert code[0].id == "colab" and code[0].source == chapters.colab_source()
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
     assert code[-1].outputs[0].execution_count == 4 and code[-1].outputs[0]["data"]["text/plain"] == "42"
     with_cell = path.read_bytes()
@@ -128,21 +128,30 @@ def test_colab_gets_a_cell_that_does_nothing_elsewhere(project, published):
     chapters.main("from-text", "01")  # runs the cell: this is not Colab, and nothing is installed or printed
     assert nbformat.read(path, as_version=4).cells == nb.cells and (project / "gptbook/one.py").read_bytes() == module
 
+    published("https://github.com/another/book")
+    chapters.main("from-text", "01")  # with the cell of the former address
+    assert [cell.id for cell in nbformat.read(path, as_version=4).cells] == [cell.id for cell in nb.cells]
+    chapters.main("colab", "01")
+    assert [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.id == "colab"] == [chapters.colab_source()]
+
     published("https://example.org/owner/book")
     chapters.main("colab", "01")
     assert nbformat.read(path, as_version=4).cells == nbformat.reads(without.decode(), as_version=4).cells
 
 
-def test_in_colab_the_cell_installs_the_package(project, published, monkeypatch):
+def test_in_colab_the_cell_fetches_the_book(project, published, monkeypatch):
     published("https://github.com/owner/book")
-    shell = InteractiveShell()
-    asked = []
-    shell.register_magic_function(asked.append, magic_name="pip")
+    shell, asked = InteractiveShell(), []
+    shell.system = lambda command: asked.append(("!", command))
+    for name in ("cd", "pip"):
+        shell.register_magic_function(lambda line, name=name: asked.append((name, line)), magic_name=name)
     shell.run_cell(chapters.colab_source()).raise_error()
     assert asked == []
     monkeypatch.setitem(sys.modules, "google.colab", sys)
     shell.run_cell(chapters.colab_source()).raise_error()
-    assert asked == ["install --quiet git+https://github.com/owner/book"]
+    assert asked == [("!", "git clone --quiet --depth 1 https://github.com/owner/book /content/book"),
+                     ("cd", "-q /content/book/chapters"), ("pip", 'install --quiet -e .. "torch>=2.13"')]
+    assert 'torch>=2.13' in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
 @each_chapter

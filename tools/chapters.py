@@ -18,6 +18,7 @@ from nbdev.export import nb_export
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
+IN_COLAB = '"google.colab" in sys.modules'
 
 
 def notebooks(numbers=(), folder=CHAPTERS):
@@ -37,17 +38,21 @@ def twin_text(path):
 
 
 def colab_source():
-    """The cell that installs the package where Colab has opened a notebook of the published book alone, None for a book that is not."""
+    """The cell that fetches the published book where Colab has opened a notebook alone, None for a book that is not published."""
     url = re.search(r'^    repository_url: "(.*)"$', (ROOT / "_config.yml").read_text("utf-8"), flags=re.M)[1].rstrip("/").removesuffix(".git")
     if not url.startswith("https://github.com/"):  # Colab opens notebooks from nowhere else
         return None
-    return f'import sys\n\nif "google.colab" in sys.modules:  # elsewhere this cell does nothing\n    %pip install --quiet git+{url}'
+    # Not `%pip install git+...`: chapters also read files that stand beside the package.
+    return (f'import sys\n\nif {IN_COLAB}:  # elsewhere this cell does nothing\n'
+            f'    !git clone --quiet --depth 1 {url} /content/book\n'
+            "    %cd -q /content/book/chapters\n"
+            '    %pip install --quiet -e .. "torch>=2.13"')
 
 
 def set_colab_cell(path):
     """Make that cell the first of the notebook's code, or remove it; the outputs of the others stay."""
     nb = nbformat.read(path, as_version=4)
-    nb.cells = [cell for cell in nb.cells if cell.id != "colab"]
+    nb.cells = [cell for cell in nb.cells if IN_COLAB not in cell.source]
     if source := colab_source():
         first = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == "code")
         nb.cells.insert(first, nbformat.v4.new_code_cell(source, id="colab", metadata={"tags": ["remove-cell"]}))
@@ -65,7 +70,7 @@ def read_twin(text_path):
     nb = jupytext.read(text_path)
     nb.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     nb.metadata.setdefault("jupytext", {})["formats"] = "chapters///ipynb,chapters/text///md:myst"
-    colab = [cell for cell in nb.cells if cell.source == colab_source()]
+    colab = [cell for cell in nb.cells if IN_COLAB in cell.source]
     for cell in colab:
         cell["id"] = "colab"
     for i, cell in enumerate(cell for cell in nb.cells if cell not in colab):
