@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from conftest import (MODULE_NAMES, NOTEBOOKS, ROOT, cells, chapters, definers, each_chapter, exports, module_of, public_names,
                       top_level_names, without_magics)
@@ -36,6 +37,11 @@ def test_outputs_hold_no_error_no_warning_and_are_small(path):
             assert output.get("name") != "stderr", f"{output.text!r} on stderr under\n{cell.source}"
         size = len(json.dumps(cell.outputs))
         assert size <= 200_000, f"{size} bytes of output under\n{cell.source}"
+
+
+@each_chapter
+def test_no_state_of_widgets_is_stored(path):
+    assert "widgets" not in nbformat.read(path, as_version=4).metadata, "its page would fetch scripts from elsewhere"
 
 
 @each_chapter

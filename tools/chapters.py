@@ -82,8 +82,10 @@ def execute(path):
     """Run every cell from a fresh kernel and keep the outputs; returns the seconds it took."""
     nb = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    NotebookClient(nb, timeout=900, kernel_name="python3", record_timing=False, coalesce_streams=True,
+    # Widgets' state in a notebook would have its page fetch their scripts from elsewhere.
+    NotebookClient(nb, timeout=900, kernel_name="python3", record_timing=False, coalesce_streams=True, store_widget_state=False,
                    resources={"metadata": {"path": str(CHAPTERS)}}).execute()
+    nb.metadata.pop("widgets", None)
     nb.metadata["language_info"] = {"name": "python"}  # the version would differ between machines
     nbformat.write(nb, path)
     return time.perf_counter() - start
