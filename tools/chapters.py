@@ -37,6 +37,11 @@ def twin_text(path):
     return jupytext.writes(jupytext.read(path), "md:myst")
 
 
+def write_twin(path):
+    """Make the twin what it must be."""
+    twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+
+
 def colab_source():
     """The cell that fetches the published book where Colab has opened a notebook alone, None for a book that is not published."""
     url = re.search(r'^    repository_url: "(.*)"$', (ROOT / "_config.yml").read_text("utf-8"), flags=re.M)[1].rstrip("/").removesuffix(".git")
@@ -62,7 +67,7 @@ def set_colab_cell(path):
             if "execution_count" in output:
                 output.execution_count = count
     nbformat.write(nb, path)
-    twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+    write_twin(path)
 
 
 def read_twin(text_path):
@@ -109,7 +114,7 @@ def main(command, *numbers):
             # The module first, so that later cells and chapters import what this notebook now says.
             export([path], ROOT / "gptbook")
             print(f"{path.name}: {execute(path):.0f} s", flush=True)
-            twin_of(path).write_text(twin_text(path), encoding="utf-8", newline="\n")
+            write_twin(path)
         if command == "colab":
             set_colab_cell(path)
     if command == "export":
