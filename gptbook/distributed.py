@@ -144,7 +144,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _map_shards(folder: Path, index: dict[str, Any], shards: Sequence[int]) -> list[np.ndarray]:
-    """The ids of some of the shards, each (N,) uint16 or uint32 and mapped into memory: nothing is read yet."""
+    """The ids of some of the shards, each in one axis, uint16 or uint32 and mapped into memory: nothing is read yet."""
     mapped: list[np.ndarray] = []
     for i in shards:
         wanted = (index["shards"][i]["tokens"],), _id_dtype(index["n_vocab"])
@@ -286,7 +286,7 @@ def prepare_shards(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLi
 
 # %% ../chapters/13_scaling_out.ipynb #cell-072
 class _ShardedIds:
-    """The ids of several arrays, each (N,), as one sequence: `ids[a:b]` copies them into a Tensor (b - a,) int64."""
+    """The ids of several arrays of one axis as one sequence: `ids[a:b]` copies them into a Tensor (b - a,) int64."""
 
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
         self.parts, self.ends = parts, list(accumulate(map(len, parts)))
@@ -649,10 +649,10 @@ def train_distributed(model: GPTModel, dataset: GPTDatasetV1, cfg: TrainConfig, 
     """`train`, by all ranks together: the same arguments and, up to the order of sums and the places of dropout, result.
 
     Each rank reads its part of every batch; batch_size is that of all together, and need not be a multiple of their
-    number. (Where the dataset is TokenShards of the rank's own, each draws its part from these.) A record also holds
-    ranks, their number. Rank 0 alone scores, calls on_step, shows the bar and saves; its records alone have val_bpb (on
-    the others those of a checkpoint). All read the checkpoint on resume, and must find the same step in it; its run must
-    have had the same number of ranks.
+    number. (Where the dataset is TokenShards of the rank's own, each draws its part from these.) A record of more than
+    one rank also holds ranks, their number. Rank 0 alone scores, calls on_step, shows the bar and saves; its records
+    alone have val_bpb (on the others those of a checkpoint). All read the checkpoint on resume, and must find the same
+    step in it; its run must have had the same number of ranks.
     fsdp: keep only a part of every weight, gradient and moment on each rank, once each has dealt out the whole model
     that it was given (and the moments of a checkpoint). The model stays in parts afterwards: a whole one is in the
     checkpoint, for which rank 0 puts it together. In a world of one this is `train`, whatever fsdp says.

@@ -256,7 +256,7 @@ def attention_to(maps: Tensor, where: Tensor) -> Tensor:
 def induction_scores(model: GPTModel, period: int = 32, rows: int = 16, generator: torch.Generator | None = None) -> Tensor:
     """How much each head, reading `period` random tokens a second time, attends to the token after the first time: (L, H).
 
-    rows: sequences (rows, 2 period) to take the mean of; the tokens of one differ from each other. generator: of random
+    rows: sequences (rows, 2 period) to take the mean of; the period tokens that one repeats all differ. generator: of random
     numbers, PyTorch's own where None. A perfect induction head scores 1, one that listens to all alike about ln 2 / period.
     Raises TypeError or ValueError for sizes that do not fit the model. Source: Olsson et al. 2022, arXiv:2209.11895.
     """
@@ -365,8 +365,8 @@ def head_means(model: GPTModel, input_ids: Tensor) -> Tensor:
 def ablate_heads(model: GPTModel, heads: Iterable[tuple[int, int]], means: Tensor | None = None) -> Iterator[GPTModel]:
     """In this context, what these heads find is 0, or their row of `means` (L, H, D), at every position.
 
-    heads: pairs (layer, head). It works for every attention of the book, with a cache too, and in training. On leaving, also
-    by an exception, the hooks are gone and the weights as they were; a cache that was filled inside keeps what it was given:
+    heads: pairs (layer, head). It works for every attention of the book, with a cache too, and in training. It changes no
+    weight, and on leaving, also by an exception, its hooks are gone; a cache that was filled inside keeps what it was given:
     reset it. Raises TypeError or ValueError, the model unchanged, where these do not fit.
     Source: Michel et al. 2019, arXiv:1905.10650.
     """

@@ -78,7 +78,8 @@ def _(answer):
         return max((i for i in range(1, len(text)) if text[i].isspace() and not text[i - 1].isspace()
                     or text[i] in "。，！？" and text[i - 1].isalpha()), default=0)
 
-    for text in ("Anne was", "Anne was kind", "one,  two", "她来了。他", "真的？！好", "她 ！他", "他说。", "达西。她来", "page 4。她"):
+    for text in ("Anne was", "Anne was kind", "one,  two", "她来了。他", "真的？！好", "她 ！他", "他说。", "达西。她来", "page 4。她",
+                 "她来，他", "好！她", "one\ntwo", "one\n two"):
         got, best = call(answer, text), right(text)
         if isinstance(got, bool) or not isinstance(got, int):
             raise Hint(f"Return a position, an int, not {got!r}.")
