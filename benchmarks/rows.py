@@ -80,11 +80,12 @@ def main() -> None:
         parser.error(f"--rounds must be at least 1, got {args.rounds}")
     here = {"processor": processor(), "threads": torch.get_num_threads(), "date": str(datetime.date.today()), "torch": torch.__version__,
             "GB/s": {str(dtype).removeprefix("torch."): measure(dtype, args.rounds) for dtype in (torch.float32, torch.bfloat16)}}
-    record = {"machines": [here]}
+    record = json.loads(args.out.read_text()) if args.out and args.out.exists() else {"machines": []}
+    machines = [(machine["processor"], machine["threads"]) for machine in record["machines"]]
+    mine = here["processor"], here["threads"]
+    at = machines.index(mine) if mine in machines else len(machines)  # chapter 12 speaks of the first, the second, the third
+    record["machines"][at:at + 1] = [here]
     if args.out:
-        if args.out.exists():
-            record["machines"] += [other for other in json.loads(args.out.read_text())["machines"]
-                                   if (other["processor"], other["threads"]) != (here["processor"], here["threads"])]
         args.out.write_text(json.dumps(record, indent=1) + "\n")
     show(record)
 

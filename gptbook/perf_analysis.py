@@ -414,5 +414,5 @@ def find_max_batch(cfg: dict[str, Any] | GPTConfig, memory_bytes: int, *, seq_le
         e = estimate(cfg, attention=attention, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
         return e.training_peak_bytes if training else e.weight_bytes + e.cache_bytes
 
-    # More sequences need more bytes, each of them more than one.
+    # More sequences never need fewer bytes, and n of them more than n: no batch above memory_bytes fits.
     return bisect_right(range(1, memory_bytes + 1), memory_bytes, key=needed)
