@@ -25,7 +25,7 @@ pdf: book  ## print the whole book into _build/gptbook.pdf; needs Chromium
 test: $(READY)  ## run every check: package, notebooks (strict nbval), site, JupyterLab
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tools/nbval_sanitize.cfg tests chapters
 
-stress: $(READY)  ## kill training runs fifty times at random and fifty times while they save, and prepare 2 GB of text; up to an hour
+stress: $(READY)  ## kill training runs fifty times at random and fifty times while they save, and prepare 2 GB of text; an hour
 	$(BIN)/python -m pytest --runslow -m slow -s tests/test_13_*.py
 
 lab: $(READY)  ## open the chapters in JupyterLab; saving a notebook updates its text twin

@@ -376,10 +376,10 @@ class Bench:
         return self.compare(works, lambda seconds: batch * (new - 1) / seconds, 0, **{"ceiling": ceiling_rate} if ceiling else {})
 
     def without_bf16(self, work: str) -> bool:
-        """Whether this CPU has no instructions for bfloat16, and large products in it take minutes: noted as left out."""
+        """Whether this CPU has no instructions for bfloat16; what is left out for that is noted."""
         if DEVICE.type != "cpu" or BF16_CPU:
             return False
-        self.left_out[f"{work} in bf16"] = "without instructions for it large products take minutes"
+        self.left_out[f"{work} in bf16"] = "without instructions for it transformers' prompt and a training step take minutes"
         return True
 
     def first_token(self, tokens: dict[str, Tokens]) -> Any:

@@ -136,10 +136,11 @@ def test_rows_are_read_in_every_way_and_other_machines_kept(tmp_path, monkeypatc
     monkeypatch.setattr("sys.argv", ["rows.py", "--rounds", "1", "--out", str(out)])
     other = {"processor": "another", "threads": 3, "date": "", "GB/s": {}}
     old = {"processor": bench.processor(), "threads": torch.get_num_threads(), "date": "long ago", "GB/s": {}}
-    out.write_text(json.dumps({"machines": [other, old]}))
+    third = {**other, "threads": 4}
+    out.write_text(json.dumps({"machines": [other, old, third]}))
     bench.main()
-    kept, here = json.loads(out.read_text())["machines"]
-    assert kept == other and here["date"] != "long ago" and set(here["GB/s"]) == {"float32", "bfloat16"}
+    kept, here, last = json.loads(out.read_text())["machines"]
+    assert kept == other and last == third and here["date"] != "long ago" and set(here["GB/s"]) == {"float32", "bfloat16"}
     for found in [*here["GB/s"].values(), *stored("rows")["machines"][0]["GB/s"].values()]:
         assert set(found) == {*bench.NAMES.values(), "sum"}
         assert all(set(speeds) == ({"all"} if name == "sum" else set(map(str, bench.ROWS))) for name, speeds in found.items())

@@ -79,7 +79,7 @@ def _(answer):
                     or text[i] in "。，！？" and text[i - 1].isalpha()), default=0)
 
     for text in ("Anne was", "Anne was kind", "one,  two", "她来了。他", "真的？！好", "她 ！他", "他说。", "达西。她来", "page 4。她",
-                 "她来，他", "好！她", "one\ntwo", "one\n two"):
+                 "她来，他", "好！她", "one\ntwo", "one\n two", "one\ttwo", "她\u3000他"):
         got, best = call(answer, text), right(text)
         if isinstance(got, bool) or not isinstance(got, int):
             raise Hint(f"Return a position, an int, not {got!r}.")

@@ -77,6 +77,7 @@ WRONG = {
         (_cut(lambda a, b: b.isspace() and not a.isspace()), "a later place"),
         (_cut(lambda a, b: b.isspace() and not a.isspace() or b in "。？" and a.isalpha()), "a later place"),
         (_cut(lambda a, b: b == " " and a != " " or b in SIGNS and a.isalpha()), "a later place"),
+        (_cut(lambda a, b: b in " \n" and a not in " \n" or b in SIGNS and a.isalpha()), "a later place"),
     ],
     "13.5": [
         (lambda held: _ring(held, lambda N: N - 1), "the reduce-scatter is done"),
